@@ -50,7 +50,7 @@ mod workers;
 
 pub use backtrace::{Backtrace, Frame, Origin};
 pub use crossing::{Crossing, Returned};
-pub use error::{CallError, Fault, PluginError};
+pub use error::{CallError, EndCause, Fault, InstanceEnd, PluginError};
 pub use interface::{Implements, Interface, Shared};
 pub use linked::LinkedPlugin;
 pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLCHAIN};

@@ -12,7 +12,10 @@ use reslot_artifact::{
     lint::{LintError, Linted},
     manifest::Manifest,
 };
-use reslot_plugin_api::{__private::ContextAbi, Health};
+use reslot_plugin_api::{
+    __private::{ContextAbi, marshal::Marshalling},
+    Health, InstanceEnd,
+};
 use reslot_report::{
     Comparison, EngineKind, HookError, OpenError, PreflightError, PreflightReport, QuarantineReason, StageError,
     UnloadReport,
@@ -22,9 +25,16 @@ use reslot_sync::atomic::{AtomicU64, Ordering};
 use std::{path::Path, sync::Arc};
 
 /// Makes the code of artifacts runnable.
+/// A program gives one to `HostBuilder::engine`, and calls none of these functions.
 pub trait Engine: std::fmt::Debug + Send + Sync {
     /// Which engine this is.
     fn kind(&self) -> EngineKind;
+
+    /// What a file for this engine is, such as "a shared library".
+    fn format(&self) -> &'static str;
+
+    /// Whether these bytes have the format that this engine runs. This looks at their beginning; [`lint`](Self::lint) decides.
+    fn has_format(&self, bytes: &[u8]) -> bool;
 
     /// Decides from the bytes alone whether they may be loaded, and may change them so that they can. None of the artifact's code runs.
     ///
@@ -230,6 +240,13 @@ pub enum Unloading {
     Unmapped(UnloadReport),
     /// The code is a part of the program, so there was nothing to unmap.
     Linked,
+    /// Its process has ended and was reaped.
+    ProcessEnded {
+        /// The number of the process.
+        pid: u32,
+    },
+    /// Its sandbox is freed, and the kernel's map does not list its code any more.
+    SandboxFreed,
     /// The image is still there, for this reason. Closing can be tried again.
     Stays(Box<dyn Image>, QuarantineReason),
     /// Nothing was done, because a thread has just begun to run code of the image.
@@ -247,8 +264,27 @@ pub unsafe trait Object: Send + Sync {
     /// The object pointer that the functions of the table take.
     fn data(&self) -> *mut ();
 
-    /// The function table of the plugin's interface.
+    /// The function table of the plugin's interface. It may be called once it is [bound](Self::is_bound).
     fn table(&self) -> *const ();
+
+    /// Whether the table is complete. A table of stubs is not before [`bind`](Self::bind).
+    fn is_bound(&self) -> bool {
+        true
+    }
+
+    /// Completes a table of stubs. Only the first call does something.
+    ///
+    /// # Safety
+    /// The caller has compared the interface of `marshalling` with that of the plugin's manifest.
+    unsafe fn bind(&self, marshalling: &Marshalling) {
+        let _ = marshalling;
+    }
+
+    /// How the instance has ended, if it has: its sandbox or its process is gone. From then on each call and each hook fails, and `snapshot`
+    /// answers the state that was saved last.
+    fn ended(&self) -> Option<InstanceEnd> {
+        None
+    }
 
     /// The state, encoded into the host's memory; none if the plugin has no state. `capacity` is the expected size, which saves
     /// reallocations.

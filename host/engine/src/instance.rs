@@ -3,7 +3,10 @@
 
 use crate::engine::{Image, Object};
 use reslot_artifact::manifest::{Manifest, Method, Receiver, Shape, StateSchema};
-use reslot_plugin_api::{__private::ContextAbi, Health};
+use reslot_plugin_api::{
+    __private::{ContextAbi, marshal::Marshalling},
+    Health, InstanceEnd,
+};
 use reslot_report::HookError;
 use reslot_sync::{
     Instant, RwLock, RwLockWriteGuard,
@@ -135,6 +138,25 @@ impl Instance {
     /// The function table of the plugin's interface.
     pub fn table(&self) -> *const () {
         self.object.table()
+    }
+
+    /// Whether the table may be called. That of a remote instance is to be [bound](Self::bind) first.
+    pub fn is_bound(&self) -> bool {
+        self.object.is_bound()
+    }
+
+    /// Completes the table of a remote instance.
+    ///
+    /// # Safety
+    /// The caller has compared the interface of `marshalling` with that of the plugin's manifest.
+    pub unsafe fn bind(&self, marshalling: &Marshalling) {
+        // SAFETY: the caller's promise.
+        unsafe { self.object.bind(marshalling) };
+    }
+
+    /// How a remote instance has ended, if it has.
+    pub fn ended(&self) -> Option<InstanceEnd> {
+        self.object.ended()
     }
 
     /// The image of the object.

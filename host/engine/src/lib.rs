@@ -8,6 +8,7 @@
 //! This crate knows nothing of slots or callers: an image does not know whether it is current.
 
 mod engine;
+pub mod failures;
 pub mod hooks;
 mod instance;
 mod level;

@@ -36,6 +36,15 @@ impl Engine for LinkedEngine {
         EngineKind::Linked
     }
 
+    fn format(&self) -> &'static str {
+        "a part of the program"
+    }
+
+    fn has_format(&self, _: &[u8]) -> bool {
+        // No file is for this engine.
+        false
+    }
+
     fn lint(&self, bytes: &mut [u8]) -> Result<Linted, LintError> {
         // The bytes that stand for a linked plugin are its manifest.
         Linted::of_manifest(bytes)

@@ -33,6 +33,14 @@ impl Engine for NativeEngine {
         EngineKind::Native
     }
 
+    fn format(&self) -> &'static str {
+        "a shared library"
+    }
+
+    fn has_format(&self, bytes: &[u8]) -> bool {
+        bytes.starts_with(b"\x7fELF")
+    }
+
     fn lint(&self, bytes: &mut [u8]) -> Result<Linted, LintError> {
         lint::lint(bytes, &Expectations::of_this_build())
     }

@@ -18,6 +18,10 @@ pub enum EngineKind {
     Native,
     /// A part of the program (`HostBuilder::link`): nothing is mapped or unmapped.
     Linked,
+    /// A module in a WebAssembly sandbox in the host's process.
+    Wasm,
+    /// A library file in a process of its own.
+    Process,
 }
 
 impl EngineKind {
@@ -27,6 +31,8 @@ impl EngineKind {
         match self {
             Self::Native => "native",
             Self::Linked => "linked",
+            Self::Wasm => "wasm",
+            Self::Process => "process",
         }
     }
 }

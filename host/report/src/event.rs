@@ -10,7 +10,7 @@ use crate::{
     SavedStateError, Step, UnloadError, UnloadReason, UnloadReport,
 };
 use reslot_artifact::{ContentHash, ImageDifference};
-use reslot_plugin_api::{Backtrace, CallError, Health};
+use reslot_plugin_api::{Backtrace, CallError, Health, InstanceEnd};
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -112,6 +112,13 @@ pub enum Outcome {
     Quarantined(QuarantineReason),
     /// Its plugin is linked into the program: its instance is dropped, and its code stays, as any other code of the program.
     Linked,
+    /// It ran in a process of its own, which has ended and was reaped.
+    ProcessEnded {
+        /// The number of the process.
+        pid: u32,
+    },
+    /// It ran in a sandbox, whose memory and code are freed: its code is not in the kernel's map any more.
+    SandboxFreed,
 }
 
 /// Something that happened in the host.
@@ -403,6 +410,17 @@ pub enum Event {
         generation: u64,
         /// The generation whose image is damaged.
         damaged: u64,
+    },
+    /// An instance that had ended was replaced: the slot has a new generation of the same artifact, with the state that was saved last.
+    InstanceReplaced {
+        /// The slot.
+        slot: Arc<str>,
+        /// The new generation.
+        generation: u64,
+        /// The generation whose instance had ended.
+        ended: u64,
+        /// How it had ended.
+        end: InstanceEnd,
     },
     /// A retired generation still has holders after the drain deadline. The host goes on and forces nothing.
     DrainTimeout {

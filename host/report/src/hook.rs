@@ -1,7 +1,7 @@
 //! The hooks of a plugin, and why one of them failed.
 
 use crate::Step;
-use reslot_plugin_api::{Backtrace, MAX_STATE_LEVELS};
+use reslot_plugin_api::{Backtrace, InstanceEnd, MAX_STATE_LEVELS};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// A hook of a plugin.
@@ -125,6 +125,8 @@ pub enum HookError {
     },
     /// serde cannot carry a value of the state from one build to the next; the text names the value.
     NotCarried(String),
+    /// The instance ran in a sandbox or in a process of its own, and has ended, in this hook or before it.
+    InstanceEnded(InstanceEnd),
 }
 
 impl fmt::Display for HookError {
@@ -132,6 +134,7 @@ impl fmt::Display for HookError {
         let (message, location, backtrace) = match self {
             Self::Refused(reason) => return f.write_str(reason),
             Self::NotCarried(reason) => return f.write_str(reason),
+            Self::InstanceEnded(end) => return write!(f, "the instance has ended: {end}"),
             Self::TookTooLong(most) => return write!(f, "it did not return within {most:?}"),
             Self::TooDeep { most } => return write!(f, "it is nested deeper than the {most} levels that a state may have"),
             Self::StackTooSmall { bytes, system } => {
@@ -183,7 +186,7 @@ impl HookError {
             Self::NotCarried(_) => {
                 Some("change the type of the named value, or give it `#[serde(with = …)]` that writes it as text or bytes")
             }
-            Self::Refused(_) | Self::Panicked { .. } | Self::TookTooLong(_) => None,
+            Self::Refused(_) | Self::Panicked { .. } | Self::TookTooLong(_) | Self::InstanceEnded(_) => None,
         }
     }
 

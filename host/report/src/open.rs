@@ -1,6 +1,9 @@
 //! Why a linted copy could not become an image.
 
-use crate::remedies::{self, Purpose};
+use crate::{
+    EngineKind,
+    remedies::{self, Purpose},
+};
 use std::{io, path::PathBuf};
 
 /// Why a linted copy could not become an image. What the loader has mapped stays mapped and counts as quarantined, because
@@ -47,6 +50,18 @@ pub enum OpenError {
     /// The image is not the artifact that was linted.
     #[error("the mapped manifest is not the one that was linted")]
     OtherManifest,
+    /// An engine for sandboxes or processes cannot run it.
+    #[error("the {engine} engine cannot run it: {why}")]
+    Engine {
+        /// The engine.
+        engine: EngineKind,
+        /// Why not.
+        why: String,
+        /// What a person can do about it.
+        remedy: &'static str,
+        /// Whether the same bytes would fail again, whatever else changes.
+        blames_the_artifact: bool,
+    },
     /// The private copy was removed before the loader opened it.
     #[error("its private copy {0:?} was removed by another program")]
     CopyGone(PathBuf),
@@ -64,6 +79,7 @@ impl OpenError {
                 "make thread-locals, keys and threads in `start` or later, not in static constructors"
             }
             Self::Root(_) | Self::Layout(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
+            Self::Engine { remedy, .. } => remedy,
             Self::OtherManifest => {
                 "build the plugin again; if a tool rewrites the library after linking, do not use that \
                  tool"
@@ -78,10 +94,11 @@ impl OpenError {
     /// Whether the same bytes would fail again, whatever else changes. False if the loader misses a library, because that
     /// may be installed later.
     pub fn blames_the_artifact(&self) -> bool {
-        !matches!(
-            self,
-            Self::Loader(_) | Self::Mapping { .. } | Self::CopyGone(_) | Self::AlreadyMapped(_)
-        )
+        match self {
+            Self::Loader(_) | Self::Mapping { .. } | Self::CopyGone(_) | Self::AlreadyMapped(_) => false,
+            Self::Engine { blames_the_artifact, .. } => *blames_the_artifact,
+            Self::Root(_) | Self::Layout(_) | Self::EarlyRegistrations(_) | Self::OtherManifest => true,
+        }
     }
 }
 

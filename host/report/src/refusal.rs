@@ -1,8 +1,8 @@
 //! An artifact that was refused, and why.
 
 use crate::{
-    FORK_REMEDY, HistoryError, Holder, Hook, HookError, IllegalMove, OpenError, PreflightError, QuarantineReason,
-    RollbackReason, StageError, Step,
+    EngineKind, FORK_REMEDY, HistoryError, Holder, Hook, HookError, IllegalMove, OpenError, PreflightError,
+    QuarantineReason, RollbackReason, StageError, Step,
 };
 use reslot_artifact::{lint::LintError, manifest::StateSchema};
 use reslot_plugin_api::{Backtrace, Health};
@@ -130,6 +130,22 @@ pub enum Cause {
         /// The names there are.
         known: Vec<String>,
     },
+    /// No engine of the slot runs this kind of file.
+    #[error("{}", EngineWords(.slot, .engines, .format))]
+    NoEngine {
+        /// The slot.
+        slot: String,
+        /// The engines of the slot.
+        engines: Vec<EngineKind>,
+        /// What the file is, such as "a WebAssembly module".
+        format: &'static str,
+    },
+    /// The plugin runs in a sandbox or in a process of its own, and other plugins call it by an interface that the program does not use.
+    #[error("plugins call it by the interface {interface}, of which the host has no stubs")]
+    NoStubs {
+        /// The name of the interface.
+        interface: String,
+    },
     /// The history could not be written or read.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -250,6 +266,20 @@ impl fmt::Display for Schemas<'_> {
     }
 }
 
+struct EngineWords<'a>(&'a str, &'a [EngineKind], &'static str);
+
+impl fmt::Display for EngineWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (slot, engines, format) = (self.0, self.1, self.2);
+        let engines: Vec<_> = engines.iter().map(|engine| engine.name()).collect();
+        write!(
+            f,
+            "it is {format}, and the slot {slot:?} runs only {} plugins",
+            engines.join(" and ")
+        )
+    }
+}
+
 struct QuarantineWords<'a>(&'a [(u64, QuarantineReason)], &'a [(u64, Vec<Holder>)], usize);
 
 impl fmt::Display for QuarantineWords<'_> {
@@ -318,6 +348,8 @@ impl Cause {
             Self::GroupMember(_) => "group_member",
             Self::DuplicateSlot(_) => "duplicate_slot",
             Self::NotLinked { .. } => "not_linked",
+            Self::NoEngine { .. } => "no_engine",
+            Self::NoStubs { .. } => "no_stubs",
             Self::History(_) => "history",
             Self::Busy(_) => "busy",
             Self::OtherPlugin { .. } => "other_plugin",
@@ -398,6 +430,10 @@ impl Cause {
                 "publish a version that fits the other slot's current version; the current generation keeps serving"
             }
             Self::NothingToGoBackTo(_) => "fix the plugin and publish it again; the current generation keeps serving",
+            Self::NoEngine { .. } => {
+                "publish a file for one of these engines, or give the slot an engine for this one (`HostBuilder::engine`)"
+            }
+            Self::NoStubs { .. } => "name the interface to the host: `HostBuilder::interface`",
             Self::History(error) => error.remedy(),
             Self::IllegalMove(_) => "this is a bug in Reslot: please report it",
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
@@ -448,6 +484,8 @@ impl Cause {
             | Self::SlotName(_)
             | Self::DuplicateSlot(_)
             | Self::NotLinked { .. }
+            | Self::NoEngine { .. }
+            | Self::NoStubs { .. }
             | Self::History(_)
             | Self::IllegalMove(_)
             | Self::Busy(_)
@@ -485,7 +523,11 @@ fn hook_scope(hook: Hook, error: &HookError) -> Scope {
     match error {
         // The state is too deep, and it is another state the next time.
         HookError::TooDeep { .. } | HookError::StackTooSmall { .. } => return Scope::Circumstances,
-        HookError::Refused(_) | HookError::Panicked { .. } | HookError::TookTooLong(_) | HookError::NotCarried(_) => {}
+        HookError::Refused(_)
+        | HookError::Panicked { .. }
+        | HookError::TookTooLong(_)
+        | HookError::NotCarried(_)
+        | HookError::InstanceEnded(_) => {}
     }
     match hook {
         Hook::Create | Hook::Restore | Hook::Migrate | Hook::Init | Hook::Start | Hook::Health => Scope::Serving,

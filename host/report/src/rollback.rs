@@ -1,7 +1,7 @@
 //! Why a slot was rolled back, and which state the earlier version got.
 
 use reslot_artifact::ImageDifference;
-use reslot_plugin_api::{CallError, Health};
+use reslot_plugin_api::{CallError, Health, InstanceEnd};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// Why a slot was rolled back.
@@ -62,6 +62,8 @@ pub enum RollbackReason {
         /// Where it differs.
         difference: Box<ImageDifference>,
     },
+    /// Its instance, which ran in a sandbox or in a process of its own, has ended.
+    InstanceEnded(InstanceEnd),
     /// The host was restarted, and the published version was refused or had not passed its probation.
     Restarted,
 }
@@ -77,6 +79,7 @@ impl RollbackReason {
             Self::Manual => "manual",
             Self::GroupMember { .. } => "group_member",
             Self::Damaged { .. } => "damaged",
+            Self::InstanceEnded(_) => "instance_ended",
             Self::Restarted => "restarted",
         }
     }
@@ -103,6 +106,7 @@ impl fmt::Display for RollbackReason {
             Self::Manual => write!(f, "it was requested"),
             Self::GroupMember { slot } => write!(f, "it was loaded together with {slot}, which was rolled back"),
             Self::Damaged { slot, difference } => write!(f, "the image of {slot} differs from its artifact at {difference}"),
+            Self::InstanceEnded(end) => write!(f, "its instance has ended: {end}"),
             Self::Restarted => write!(f, "the published version cannot be loaded since the host was started"),
         }
     }

@@ -363,6 +363,7 @@ fn trace(event: &Event) {
             tracing::error!("{event}");
         }
         Event::ImageRenewed { .. } => tracing::info!("{event}"),
+        Event::InstanceReplaced { .. } => tracing::warn!("{event}"),
         Event::Retired(report) => match &report.outcome {
             Outcome::Unmapped(_) => {
                 tracing::info!(
@@ -378,6 +379,7 @@ fn trace(event: &Event) {
                     "retired; linked into the program"
                 );
             }
+            Outcome::ProcessEnded { .. } | Outcome::SandboxFreed => tracing::info!("{event}"),
             Outcome::Quarantined(reason) => {
                 tracing::warn!(slot = &*report.slot, generation = report.generation, %reason, "retired; image quarantined");
             }

@@ -454,6 +454,8 @@ impl Host {
                 name: name.to_owned(),
                 differences,
             })?;
+        self.inner.slots.interfaces.add::<I>();
+        self.inner.slots.interfaces.bind(&current);
         Ok((current, since))
     }
 }

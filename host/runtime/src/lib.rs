@@ -39,9 +39,9 @@ pub use instances::InstancesError;
 pub use policy::{DamagedImage, DeletedFile, Policy, PolicyError, RollbackState};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
 pub use reslot_artifact::{ContentHash, HashPrefix, ImageDifference, ImagePart, ParseHashError};
-pub use reslot_engine::{LogLevel, NoLogLevel, Preflight};
-pub use reslot_native::{foreign, loaded::mapped_copies, preflight::preflight};
-pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
+pub use reslot_engine::{Engine, LogLevel, NoLogLevel, Preflight};
+pub use reslot_native::{NativeEngine as Native, foreign, loaded::mapped_copies, preflight::preflight};
+pub use reslot_plugin_api::{Backtrace, CallError, EndCause, Fault, Frame, Health, InstanceEnd, MAX_STATE_LEVELS, Origin};
 pub use reslot_report::{
     Cause, ComparedParts, Comparison, EngineKind, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook,
     HookError, IllegalMove, ImageReport, Lifecycle, OpenError, Outcome, PreflightError, PreflightReport, PreflightStep,

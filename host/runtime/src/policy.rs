@@ -72,6 +72,10 @@ pub struct Policy {
     pub scrub_every: Option<Duration>,
     /// What the host does with a slot whose image differs in memory from its artifact.
     pub on_damaged_image: DamagedImage,
+    /// For plugins in a sandbox or in a process of their own: the pause after the first replacement of an instance that has ended, before its
+    /// successor is replaced as well. It is doubled with each one in a row, up to 30 seconds. An instance that ends on probation is rolled back.
+    /// Default: 100 ms.
+    pub restart_pause: Duration,
 }
 
 /// What the host does with a slot whose image differs in memory from its artifact, because a bit has flipped or something has written there.
@@ -143,6 +147,7 @@ impl Policy {
             on_deleted_file: DeletedFile::Keep,
             scrub_every: None,
             on_damaged_image: DamagedImage::Renew,
+            restart_pause: Duration::from_millis(100),
         }
     }
 
@@ -268,6 +273,13 @@ impl Policy {
     #[must_use]
     pub fn scrub_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.scrub_every = interval.into();
+        self
+    }
+
+    /// Sets [`restart_pause`](Self#structfield.restart_pause).
+    #[must_use]
+    pub fn restart_pause(mut self, pause: Duration) -> Self {
+        self.restart_pause = pause;
         self
     }
 

@@ -17,7 +17,10 @@ use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicPtr, Ordering},
+    },
 };
 
 /// The [target](Call::target) of calls of the plugin's instance. No handle has this value.
@@ -229,11 +232,10 @@ fn failed(stub: &Stub<'_>, method: u32, error: TransportError) {
     }
 }
 
-/// A stub table, which has as many functions as the other side's table.
+/// A stub table for the other side's object, which may have fewer functions because its interface is older: the same table with a smaller
+/// number at its start. An `Rc`, for the reason given at `RemoteInstance`.
 enum StubTable {
     Whole(*const ()),
-    /// The other side's interface is older: the same table with a smaller number at its start. An `Rc`, for the reason given at
-    /// `RemoteInstance`.
     Older(Rc<[*const ()]>),
 }
 
@@ -244,9 +246,8 @@ impl StubTable {
         if functions >= methods {
             return Self::Whole(stubs);
         }
-        // SAFETY: a table is `repr(C)`: the number of its functions, and a function pointer for each. All are words.
-        let words = unsafe { std::slice::from_raw_parts(stubs.cast::<*const ()>(), 1 + methods) };
-        let mut words = words.to_vec();
+        // SAFETY: the caller's promise.
+        let mut words = unsafe { table_words(stubs, methods) }.to_vec();
         words[0] = std::ptr::without_provenance(functions);
         Self::Older(words.into())
     }
@@ -256,6 +257,51 @@ impl StubTable {
             Self::Whole(table) => *table,
             Self::Older(words) => words.as_ptr().cast(),
         }
+    }
+}
+
+/// The words of a function table: the number of its functions, and a function pointer for each.
+///
+/// # Safety
+/// `table` must be the function table of an interface with so many methods.
+unsafe fn table_words(table: *const (), methods: usize) -> &'static [*const ()] {
+    // SAFETY: a table is `repr(C)`, as the caller promises, and constant. All its fields are words.
+    unsafe { std::slice::from_raw_parts(table.cast(), 1 + methods) }
+}
+
+/// A function table that is made before its interface is known, and filled when it is. Its address never changes.
+struct LateTable {
+    /// As [`table_words`] has them. Before the table is bound, the number of functions is 0.
+    words: Rc<[AtomicPtr<()>]>,
+    is_bound: Mutex<bool>,
+}
+
+impl LateTable {
+    fn new(functions: usize) -> Self {
+        Self {
+            words: (0..=functions).map(|_| AtomicPtr::default()).collect(),
+            is_bound: Mutex::new(false),
+        }
+    }
+
+    fn is_bound(&self) -> bool {
+        *self.is_bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Only the first call changes the table, so nobody reads a word while it is written: a client gets the table after that.
+    fn bind(&self, marshalling: &Marshalling) {
+        let mut is_bound = self.is_bound.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *is_bound, true) {
+            return;
+        }
+        let methods = marshalling.description.methods.len();
+        // SAFETY: a `Marshalling` has the stub table of the interface that it describes.
+        let stubs = unsafe { table_words(marshalling.stubs, methods) };
+        let functions = methods.min(self.words.len() - 1);
+        for (word, stub) in self.words[1..].iter().zip(&stubs[1..]) {
+            word.store(stub.cast_mut(), Ordering::Relaxed);
+        }
+        self.words[0].store(std::ptr::without_provenance_mut(functions), Ordering::Release);
     }
 }
 
@@ -303,22 +349,22 @@ pub struct RemoteInstance {
     /// Its transport is in `transport`, which outlives it.
     /// An `Rc`, because a `Box` must be the only pointer to its content when it is moved.
     stub: Rc<Stub<'static>>,
-    table: StubTable,
+    table: LateTable,
     #[allow(dead_code, reason = "it is used through `stub`")]
     transport: Arc<dyn Transport + Send + Sync>,
 }
 
-// SAFETY: the stub has a reference to the transport, which is `Send` and `Sync`, and lends nothing; the table is constant. Nothing else holds
-// the two `Rc`s.
+// SAFETY: the stub has a reference to the transport, which is `Send` and `Sync`, and lends nothing; the table consists of atomics and a lock.
+// Nothing else holds the two `Rc`s.
 unsafe impl Send for RemoteInstance {}
 // SAFETY: as above.
 unsafe impl Sync for RemoteInstance {}
 
 impl RemoteInstance {
-    /// An instance that is called through `transport`. `functions` is the number of methods of the interface for which the
-    /// plugin was built, from its manifest.
+    /// An instance that is called through `transport`. `functions` is the number of methods of the interface for which the plugin was built,
+    /// from its manifest. The table is to be [bound](Self::bind) before anybody gets it.
     #[must_use]
-    pub fn new(marshalling: &Marshalling, functions: usize, transport: Arc<dyn Transport + Send + Sync>) -> Self {
+    pub fn new(functions: usize, transport: Arc<dyn Transport + Send + Sync>) -> Self {
         let borrowed: *const (dyn Transport + Send + Sync) = &*transport;
         let stub = Stub {
             // SAFETY: the Arc beside it keeps the transport alive, and where it is, until the stub is dropped.
@@ -329,10 +375,20 @@ impl RemoteInstance {
         };
         Self {
             stub: Rc::new(stub),
-            // SAFETY: a `Marshalling` has the stub table of the interface that it describes.
-            table: unsafe { StubTable::new(marshalling.stubs, marshalling.description.methods.len(), functions) },
+            table: LateTable::new(functions),
             transport,
         }
+    }
+
+    /// Fills the table with the stubs of the plugin's interface. The first call does so; later ones do nothing.
+    pub fn bind(&self, marshalling: &Marshalling) {
+        self.table.bind(marshalling);
+    }
+
+    /// Whether the table is filled.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.table.is_bound()
     }
 
     /// The object for the functions of the table. It is valid as long as this value.
@@ -341,9 +397,9 @@ impl RemoteInstance {
         (&raw const *self.stub).cast_mut().cast()
     }
 
-    /// The function table. It is valid as long as this value.
+    /// The function table. It is valid as long as this value, and empty until it is [bound](Self::bind).
     #[must_use]
     pub fn table(&self) -> *const () {
-        self.table.pointer()
+        self.table.words.as_ptr().cast()
     }
 }

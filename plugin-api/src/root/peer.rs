@@ -1,7 +1,7 @@
 //! How a call from one plugin to another crosses to the host and back. Texts are the host's `RString`s, which the host's
 //! destructor drops; texts that are kept are copied first.
 
-use crate::error::{CallError, Fault};
+use crate::error::{CallError, EndCause, Fault, InstanceEnd};
 use abi_stable::{
     StableAbi,
     std_types::{ROption, RString},
@@ -51,10 +51,13 @@ const CLAIMED: u32 = 3;
 const HANDING_OVER: u32 = 4;
 const UNLOADED: u32 = 5;
 const FORKED_PROCESS: u32 = 6;
+const NOT_CARRIED: u32 = 7;
+const INSTANCE_ENDED: u32 = 8;
 
 impl From<&CallError> for FaultAbi {
     /// Makes it on the host's side.
     fn from(error: &CallError) -> Self {
+        let words;
         let (kind, message, location) = match error.fault() {
             Fault::Panicked { message, location, .. } => (PANICKED, &**message, location.as_deref()),
             Fault::Vacant => (VACANT, "", None),
@@ -63,6 +66,11 @@ impl From<&CallError> for FaultAbi {
             Fault::HandingOver => (HANDING_OVER, "", None),
             Fault::Unloaded => (UNLOADED, "", None),
             Fault::ForkedProcess => (FORKED_PROCESS, "", None),
+            Fault::NotCarried { reason } => (NOT_CARRIED, &**reason, None),
+            Fault::InstanceEnded(end) => {
+                words = end.to_string();
+                (INSTANCE_ENDED, &*words, None)
+            }
         };
         Self {
             kind,
@@ -89,6 +97,15 @@ impl FaultAbi {
             HANDING_OVER => Fault::HandingOver,
             UNLOADED => Fault::Unloaded,
             FORKED_PROCESS => Fault::ForkedProcess,
+            NOT_CARRIED => Fault::NotCarried {
+                reason: self.message.to_string(),
+            },
+            INSTANCE_ENDED => Fault::InstanceEnded(InstanceEnd::new(
+                EndCause::Other {
+                    what: self.message.to_string(),
+                },
+                0,
+            )),
             _ => Fault::Panicked {
                 message: self.message.as_str().into(),
                 location,

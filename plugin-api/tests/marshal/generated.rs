@@ -1,11 +1,12 @@
 //! Random values, which cross unchanged, and random changes of messages, which never do more than fail.
 
 use crate::{
-    interfaces::{Book, Kind, Level, Orders, Plugin, Shapes, Side, Sink, Ticket},
+    interfaces::{Book, Kind, Level, Orders, Plugin, Refused, Shapes, Side, Sink, Ticket},
     loopback::{Message, Served, connect},
     shapes::shapes,
 };
 use proptest::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn level() -> impl Strategy<Value = Level> {
     (-1e9..1e9, any::<u32>()).prop_map(|(price, quantity)| Level { price, quantity })
@@ -136,8 +137,11 @@ proptest! {
             }
             at += 1;
         });
-        // A hostile plugin may claim that a lent object has panicked, but it cannot make it do so with these arguments.
-        call_all(&mut shapes, one);
+        // A hostile plugin may claim that a lent object has panicked, which unwinds nobody. It may also call the object with a price that the
+        // object refuses by a panic of its own, which goes on as that.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| call_all(&mut shapes, one))) {
+            prop_assert!(payload.is::<Refused>());
+        }
         shapes.tamper(|_| {});
         prop_assert!(!shapes.flag(true).expect("the next call is served"));
     }

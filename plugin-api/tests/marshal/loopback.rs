@@ -206,7 +206,10 @@ where
         refusals: Mutex::default(),
         broken: Mutex::default(),
     });
-    let instance = Box::new(RemoteInstance::new(&marshalling, functions, wire.clone()));
+    let instance = Box::new(RemoteInstance::new(functions, wire.clone()));
+    assert!(!instance.is_bound());
+    instance.bind(&marshalling);
+    assert!(instance.is_bound());
     let callee = Box::new(Told(wire.clone()));
     let told: *const dyn Callee = &*callee;
     // SAFETY: data and table are those of a remote instance for `I`, and live as long as the connection, as the callee does.

@@ -52,6 +52,14 @@ impl Engine for ScriptEngine {
         EngineKind::Native
     }
 
+    fn format(&self) -> &'static str {
+        "a script"
+    }
+
+    fn has_format(&self, _: &[u8]) -> bool {
+        true
+    }
+
     fn lint(&self, bytes: &mut [u8]) -> Result<Linted, LintError> {
         match parts(bytes) {
             Some((manifest, _)) => Linted::of_manifest(manifest),

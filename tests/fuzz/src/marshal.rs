@@ -239,7 +239,8 @@ pub fn marshal(bytes: &[u8]) {
     });
     let marshalling = Marshalling::of::<dyn Every>();
     let functions = marshalling.description().methods.len();
-    let instance = RemoteInstance::new(&marshalling, functions, hostile.clone());
+    let instance = RemoteInstance::new(functions, hostile.clone());
+    instance.bind(&marshalling);
     let told: &'static dyn Callee = &Told;
     // SAFETY: data and table are those of the remote instance, which outlives the connection, and the callee is static.
     let mut connection = unsafe { Connection::new(instance.data(), instance.table(), told, false) };

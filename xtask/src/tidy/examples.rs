@@ -23,6 +23,7 @@ pub const FACES: [&str; 8] = [
 
 /// Types without an example, and why.
 const WITHOUT: &[(&str, &str)] = &[
+    ("Engine", "a program gives one to a builder, whose documentation shows it"),
     ("GenerationHolders", MADE_BY_THE_HOST),
     ("PreflightReport", MADE_BY_THE_HOST),
     ("Record", MADE_BY_THE_HOST),

@@ -183,7 +183,9 @@ fn unload(mut image: Box<dyn Image>, releases: &Receiver<()>, timeout: Duration)
             continue;
         }
         match image.close() {
-            Unloading::Unmapped(_) | Unloading::Linked => return None,
+            Unloading::Unmapped(_) | Unloading::Linked | Unloading::ProcessEnded { .. } | Unloading::SandboxFreed => {
+                return None;
+            }
             Unloading::Stays(image, reason) => {
                 std::mem::forget(image);
                 return Some(reason.to_string());

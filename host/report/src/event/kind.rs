@@ -40,6 +40,7 @@ impl Event {
             Self::ImageNotCompared { .. } => "image-not-compared",
             Self::RepairGivenUp { .. } => "repair-given-up",
             Self::ImageRenewed { .. } => "image-renewed",
+            Self::InstanceReplaced { .. } => "instance-replaced",
             Self::SnapshotDamaged { .. } => "snapshot-damaged",
             Self::DrainTimeout { .. } => "drain-timeout",
             Self::Retired(_) => "retired",
@@ -110,6 +111,7 @@ impl Event {
             | Self::ImageNotCompared { slot, generation, .. }
             | Self::RepairGivenUp { slot, generation, .. }
             | Self::ImageRenewed { slot, generation, .. }
+            | Self::InstanceReplaced { slot, generation, .. }
             | Self::DrainTimeout { slot, generation, .. }
             | Self::Released { slot, generation, .. }
             | Self::CallFailed { slot, generation, .. }

@@ -245,6 +245,15 @@ impl Event {
                 f,
                 "{slot}: generation {generation}, of the same artifact, replaced generation {damaged}, whose image is damaged"
             ),
+            Self::InstanceReplaced {
+                slot,
+                generation,
+                ended,
+                end,
+            } => write!(
+                f,
+                "{slot}: generation {generation}, of the same artifact, replaced generation {ended}, whose instance has ended: {end}"
+            ),
             Self::DrainTimeout {
                 slot,
                 generation,
@@ -272,6 +281,15 @@ impl Event {
             } => write!(
                 f,
                 "{slot}: generation {generation} has left quarantine: image proven unmapped ({report})"
+            ),
+            Self::Released {
+                slot,
+                generation,
+                engine: EngineKind::Wasm | EngineKind::Process,
+                ..
+            } => write!(
+                f,
+                "{slot}: generation {generation} has left quarantine: nothing of it is left"
             ),
             Self::CallFailed { error, .. } => write!(f, "call failed: {error}"),
             Self::ThreadPanicked {
@@ -388,6 +406,8 @@ impl Display for RetireReport {
                     write!(f, " (its last holder released it after {})", Readable(self.held))?;
                 }
             }
+            Outcome::ProcessEnded { pid } => write!(f, " is gone: its process {pid} has ended and was reaped")?,
+            Outcome::SandboxFreed => write!(f, " is gone: its sandbox is freed, and its code proven unmapped")?,
             Outcome::Quarantined(reason) => write!(f, " has ended, but its image stays mapped: {reason}")?,
         }
         if !self.late_holders.is_empty() {

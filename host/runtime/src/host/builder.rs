@@ -20,12 +20,12 @@ use crate::{
     reload::{self, Deadlines, Reaper, ReloadMessage, sort_by_uses},
     runtime::{HookRunner, Options, Retries, Runtime, Scrubber, Storage, Threads},
     safe_points, scrub,
-    slot::{MappedImages, Slots},
+    slot::{Interfaces, MappedImages, Slots},
     testing::Injections,
     watch::{Watch, WatchOptions, scan},
 };
 use reslot_engine::{Engine, LogLevel};
-use reslot_plugin_api::LinkedPlugin;
+use reslot_plugin_api::{__private::marshal::Marshalling, LinkedPlugin};
 use reslot_report::Event;
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, sweep};
 use reslot_sync::{mpsc, thread::JoinHandle};
@@ -33,7 +33,7 @@ use reslot_system::{
     Process,
     background::{self, Kind},
 };
-use std::{mem::take, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem::take, path::PathBuf, sync::Arc, time::Duration};
 
 /// How a host is built.
 ///
@@ -72,6 +72,8 @@ pub struct HostBuilder {
     instances: instances::Said,
     linked: Vec<LinkedPlugin>,
     files: Arc<dyn Engine>,
+    engines: BTreeMap<String, Vec<Arc<dyn Engine>>>,
+    interfaces: Vec<Marshalling>,
     surfaces: Vec<Box<dyn AnySurface>>,
 }
 
@@ -96,6 +98,8 @@ impl HostBuilder {
             instances: instances::Said::new(),
             linked: Vec::new(),
             files: Engines::native(),
+            engines: BTreeMap::new(),
+            interfaces: Vec::new(),
             surfaces: Vec::new(),
         }
     }
@@ -105,6 +109,34 @@ impl HostBuilder {
     #[must_use]
     pub fn inject(mut self, injections: &Injections) -> Self {
         self.injections = injections.clone();
+        self
+    }
+
+    /// Runs the plugins of a slot with this engine instead of mapping them into the process: `Wasm` of the crate reslot-wasm, or `Process` of
+    /// reslot-process. Called several times for one slot, it gives the slot several engines, of which the newest that has a file's format runs it;
+    /// [`Native`](crate::Native) is the engine that maps. A file for which the slot has no engine is refused
+    /// ([`Cause::NoEngine`](crate::Cause::NoEngine)).
+    ///
+    /// ```
+    /// use reslot::{EngineKind, Host, Native};
+    ///
+    /// # let plugins = example_plugins::folder();
+    /// let host = Host::builder().engine("pricer", Native).watch(&plugins).build()?;
+    /// assert_eq!(host.find_slot("pricer").unwrap().engine, Some(EngineKind::Native));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn engine(mut self, slot: impl Into<String>, engine: impl Engine + 'static) -> Self {
+        self.engines.entry(slot.into()).or_default().push(Arc::new(engine));
+        self
+    }
+
+    /// Names an interface by which only plugins call a slot with an engine for sandboxes or processes. An interface by which the program itself
+    /// calls a slot is known from its handle.
+    #[cfg(feature = "remote")]
+    #[must_use]
+    pub fn interface<I: ?Sized + reslot_plugin_api::Interface>(mut self) -> Self {
+        self.interfaces.push(Marshalling::of::<I>());
         self
     }
 
@@ -341,7 +373,13 @@ impl HostBuilder {
             let _ = resource_sender.send(ReloadMessage::Resource(name));
         };
         let process = Process::this();
-        let slots = Slots::new(process, folder.clone(), instances, self.track_guards);
+        let slots = Slots::new(
+            process,
+            folder.clone(),
+            instances,
+            Interfaces::new(self.interfaces),
+            self.track_guards,
+        );
         let images = MappedImages::new(self.quarantine_cap, reaper_sender.clone(), log.clone());
         let threads = Threads::new(slots.clone(), reload_sender, supervisor_sender, reaper_sender);
         let inputs = InputStore::new(settings, self.resources, &self.watch, Arc::new(notices));
@@ -350,7 +388,7 @@ impl HostBuilder {
             drain_deadline: self.drain_deadline,
             count_calls: self.count_calls,
         };
-        let engines = Engines::new(self.files, &self.linked);
+        let engines = Engines::new(self.files, self.engines, &self.linked);
         let linked = engines.linked().map(|linked| linked.hash).collect();
         let inner = Arc::new(Runtime {
             process,

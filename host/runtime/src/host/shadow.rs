@@ -62,6 +62,8 @@ unsafe impl<I: ?Sized + Interface> Send for Shadow<I> {}
 impl<I: ?Sized + Interface> Shadow<I> {
     /// The caller has compared the interface.
     pub(crate) fn new(record: Arc<SlotRecord>, generation: Arc<Generation>, host: Arc<Runtime>) -> Self {
+        // The owner's claim has named the interface.
+        record.interfaces.bind(&generation);
         Self {
             connection: generation.connection(),
             generation,

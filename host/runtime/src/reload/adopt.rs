@@ -156,7 +156,8 @@ impl Waited {
             Some(Renewal::Inputs) => return inputs::report_refused(host, refusal),
             // A later comparison finds the damage again and asks for another image (`scrub/answers.rs`). Without `Policy::scrub_every` that
             // is only when somebody calls `verify_images`.
-            Some(Renewal::Damage) => return host.log.push(Event::Refused(refusal)),
+            // The supervisor asks again for the replacement of an ended instance (`slot/restarts.rs`).
+            Some(Renewal::Damage | Renewal::Ended) => return host.log.push(Event::Refused(refusal)),
             None => {}
         }
         if let Some(slot) = &refusal.slot

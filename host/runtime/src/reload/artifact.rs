@@ -108,7 +108,7 @@ pub(super) struct FailedLint {
 
 /// **lint**: the engine checks the bytes. Nothing is executed.
 pub(super) fn lint(host: &Runtime, mut source: Source) -> Result<LintedArtifact, Box<FailedLint>> {
-    match host.engines.of(&source.path).lint(&mut source.bytes) {
+    match host.engines.for_lint(&source.path, &source.bytes).lint(&mut source.bytes) {
         Ok(linted) => Ok(LintedArtifact {
             source,
             linted,

@@ -57,6 +57,8 @@ pub(crate) enum ReloadMessage {
         number: u64,
         difference: ImageDifference,
     },
+    /// The instance of this generation has ended, and nothing else is to be done about it than to make another one.
+    InstanceEnded { record: Arc<SlotRecord>, number: u64 },
     /// Inputs may have changed: check every current generation.
     InputsChanged,
     /// The file of a resource has changed.

@@ -114,6 +114,12 @@ pub(super) fn still_fits(slots: &Slots, state: &SlotState, candidate: &Candidate
     {
         return Err(Cause::KnownBad(reason.to_string()));
     }
+    // A plugin that calls this one has no way to name the interface as a type.
+    if state.has_peer_contracts() && !slots.interfaces.bind(&candidate.generation) {
+        return Err(Cause::NoStubs {
+            interface: manifest.interface.name.clone(),
+        });
+    }
     // Skip the comparison if no interface was added since: it takes longer than the rest of an adoption.
     if candidate.fits_contracts != Some(state.contracts_version()) {
         check_contracts(state, manifest)?;

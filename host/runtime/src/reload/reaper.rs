@@ -462,6 +462,10 @@ impl Reaper {
                 self.report_gone(pending.ending, engine, was_quarantined, Outcome::Unmapped(report));
             }
             Unloading::Linked => self.report_gone(pending.ending, engine, was_quarantined, Outcome::Linked),
+            Unloading::ProcessEnded { pid } => {
+                self.report_gone(pending.ending, engine, was_quarantined, Outcome::ProcessEnded { pid });
+            }
+            Unloading::SandboxFreed => self.report_gone(pending.ending, engine, was_quarantined, Outcome::SandboxFreed),
             Unloading::Stays(image, reason) => self.quarantine(PendingUnload { image, ..pending }, reason),
             Unloading::Busy(image) => self.pending.push(PendingUnload {
                 image,

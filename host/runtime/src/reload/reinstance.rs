@@ -1,8 +1,8 @@
-//! Re-instantiation: a new instance of the current artifact is made, and handed over to like any candidate. There are two reasons.
+//! Re-instantiation: a new instance of the current artifact is made, and handed over to like any candidate. There are three reasons.
 //!
 //! When a configuration, a resource or a current generation changes, every slot is checked, and the instances with outdated inputs are
-//! replaced. So the order and the number of the changes do not matter. And an image that differs from its artifact is replaced
-//! (`damaged.rs`).
+//! replaced. So the order and the number of the changes do not matter. An image that differs from its artifact is replaced
+//! (`damaged.rs`), and so is an instance that has ended, in a sandbox or in a process of its own.
 
 use super::{
     artifact::{FIRST_WAIT, FailedLint, LONGEST_WAIT, LintedArtifact, lint, lint_archived, refusal_of},
@@ -127,6 +127,25 @@ fn reinstantiate(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Outdat
             report_unreadable(host, &record.name, reason);
         }
         Err(NotRenewed::Refused(refusal)) => report_refused(host, refusal),
+    }
+}
+
+/// Makes another instance in place of one that has ended, if it still serves and nothing newer is about to.
+pub(super) fn replace_ended(host: &Arc<Runtime>, record: &Arc<SlotRecord>, number: u64) {
+    let state = record.lock_settled();
+    let Some(current) = state.current().filter(|current| current.generation.number() == number) else {
+        return;
+    };
+    let serving = OutdatedGeneration::of(current);
+    let is_replaced = state.staged.is_some() || state.staged_set.is_some() || state.adopting().is_some();
+    if state.is_gone() || is_replaced {
+        return;
+    }
+    drop(state);
+    match renew(host, record, &serving, Renewal::Ended) {
+        Ok(_) => {}
+        Err(NotRenewed::Refused(refusal)) => host.log.push(Event::Refused(refusal)),
+        Err(NotRenewed::Unreadable(error)) => host.storage.report_history_error(&record.name, Err(error)),
     }
 }
 

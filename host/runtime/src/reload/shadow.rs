@@ -42,7 +42,11 @@ pub(crate) fn shadow(
     state: Result<Option<TakenState>, Cause>,
     owner: Acquisition,
 ) -> Result<(Arc<SlotRecord>, Arc<Generation>), Refusal> {
-    let apart = Arc::new(SlotRecord::new(&shadow_name::of_slot(&record.name), usize::MAX));
+    let apart = Arc::new(SlotRecord::new(
+        &shadow_name::of_slot(&record.name),
+        usize::MAX,
+        record.interfaces.clone(),
+    ));
     let (on_thread, slot, record) = (host.clone(), record.clone(), apart.clone());
     // Its static constructors must not run on a thread of the embedder's.
     let made = host.hooks.pool().run(LONGEST, move || {

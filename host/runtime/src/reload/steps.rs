@@ -218,6 +218,8 @@ pub(super) fn make_candidate(
         clock,
     };
     admit(&attempt, &kind, artifact.manifest())?;
+    let engine = host.engines.for_slot(&target.slot.name, path, &artifact.source.bytes);
+    let engine = engine.map_err(|cause| attempt.refusal(Step::Lint, cause))?;
     inputs::learn_resources(host, target.slot, &artifact.manifest().resources);
     attempt.clock.lap(Step::Lint);
 
@@ -236,7 +238,7 @@ pub(super) fn make_candidate(
         hash: hash_of_bytes,
         file: &source.path,
     };
-    let staged = host.engines.of(&source.path).stage(bytes, &write_copy);
+    let staged = engine.stage(bytes, &write_copy);
     let staged = staged.map_err(|error| attempt.refusal(Step::Open, error))?;
     let archive = match staged.copy() {
         Some(copy) if keeps_version => Some(archive::begin(&attempt, &linted.manifest, source.bytes, hash_of_bytes, copy)),

@@ -2,7 +2,7 @@
 //! code itself: checks and the hooks of a rollback run on threads for hooks. For a claimed slot it only sends a reminder: the owner
 //! asks, judges and rolls back in his own `sync`.
 
-use super::{prepare::check, rollback, survive::survive};
+use super::{messages::ReloadMessage, prepare::check, rollback, survive::survive};
 use crate::{
     event::Log,
     policy::Policy,
@@ -145,10 +145,33 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
             rollback::of_open_slot(host, record, None);
         }
         Some(Verdict::Faulty(reason)) => no_standby(&host.threads, record, state, reason),
-        Some(Verdict::Open(_)) | None => drop(state),
+        Some(Verdict::Open(_)) => drop(state),
+        None => {
+            let again = replace_ended(host, record, state);
+            check.carry_out(host, record);
+            return next.into_iter().chain(again).min();
+        }
     }
     check.carry_out(host, record);
     next
+}
+
+/// Asks for another instance in place of one that has ended and is not on probation. Returns when to look again.
+fn replace_ended(host: &Runtime, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>) -> Option<Instant> {
+    let generation = state.serving()?.clone();
+    generation.call_stats().end()?;
+    let (policy, now) = (&host.options.policy, Instant::now());
+    let due = state.restarts.due(policy, now);
+    if due > now {
+        return Some(due);
+    }
+    let again = state.restarts.asked(policy, now);
+    drop(state);
+    host.threads.send_to_reload(ReloadMessage::InstanceEnded {
+        record: record.clone(),
+        number: generation.number(),
+    });
+    Some(again)
 }
 
 /// Measures the memory of a generation on probation, if no check has done so for long.

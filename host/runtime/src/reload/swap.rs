@@ -28,6 +28,7 @@ use crate::{
     },
 };
 use reslot_artifact::ContentHash;
+use reslot_plugin_api::{EndCause, InstanceEnd};
 use reslot_report::{Cause, Event, ReloadReport, RestoredState, RollbackReport, Step};
 use reslot_sync::MutexGuard;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -223,7 +224,13 @@ impl Ready<'_> {
                     generation,
                     damaged,
                 },
-                (Renewal::Damage | Renewal::Inputs, _) => Event::ConfigApplied { slot, generation },
+                (Renewal::Ended, Some(ended)) => Event::InstanceReplaced {
+                    slot,
+                    generation,
+                    ended,
+                    end: gone.end_of(ended),
+                },
+                (Renewal::Damage | Renewal::Inputs | Renewal::Ended, _) => Event::ConfigApplied { slot, generation },
             });
         } else if host.options.policy.probation.is_zero() {
             host.threads.send_to_supervisor(SupervisorMessage::Good {
@@ -267,6 +274,21 @@ struct Displaced {
     replaced: Option<u64>,
     faulty: Option<ContentHash>,
     retired: Vec<Current>,
+}
+
+impl Displaced {
+    /// How the instance of the generation with this number has ended.
+    fn end_of(&self, number: u64) -> InstanceEnd {
+        let retired = self.retired.iter().map(|retired| &retired.generation);
+        let ended = retired.filter(|generation| generation.number() == number);
+        ended
+            .filter_map(|generation| generation.call_stats().end())
+            .next()
+            .unwrap_or_else(|| {
+                let what = "the host found it so".to_owned();
+                InstanceEnd::new(EndCause::Other { what }, 0)
+            })
+    }
 }
 
 /// **swap**: publishes the new generations in the view. A claimed slot is not in the view: its owner changes the pointer in his claim after

@@ -159,6 +159,9 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 number,
                 difference,
             }) => survive(|| damaged::repair(host, &record, number, &difference, &mut archive_later)),
+            Ok(ReloadMessage::InstanceEnded { record, number }) => {
+                survive(|| reinstance::replace_ended(host, &record, number))
+            }
             Ok(ReloadMessage::InputsChanged) => survive(|| reinstance::update_outdated(host)),
             Ok(ReloadMessage::Resource(name)) => survive(|| unread.read(host, name, FIRST_WAIT)),
             // Static constructors and the snapshots of unshared plugins run on this thread, so it may hold thread-locals of an image.

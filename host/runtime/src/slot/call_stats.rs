@@ -6,7 +6,7 @@ use super::{
     messages::{InstanceId, SupervisorMessage},
     signals::OwnerSignals,
 };
-use reslot_plugin_api::{CallError, Fault};
+use reslot_plugin_api::{CallError, Fault, InstanceEnd};
 use reslot_sync::{
     Instant, Mutex,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -43,6 +43,8 @@ pub(crate) struct CallStats {
     panics: AtomicU32,
     calls: AtomicU64,
     last_panic: Mutex<Option<CallError>>,
+    /// How its instance has ended, if it was a remote one.
+    end: Mutex<Option<InstanceEnd>>,
     running: Mutex<Running>,
 }
 
@@ -84,6 +86,7 @@ impl CallStats {
             panics: AtomicU32::new(0),
             calls: AtomicU64::new(0),
             last_panic: Mutex::default(),
+            end: Mutex::default(),
             running: Mutex::default(),
         }
     }
@@ -178,6 +181,24 @@ impl CallStats {
         *self.last_panic.lock() = Some(error.clone());
         self.panics.fetch_add(1, Ordering::Release);
         self.report_fault();
+    }
+
+    /// A call has met the end of its instance. Answers whether it was the first.
+    #[cold]
+    pub(super) fn has_ended(&self, end: &InstanceEnd) -> bool {
+        let mut known = self.end.lock();
+        if known.is_some() {
+            return false;
+        }
+        *known = Some(end.clone());
+        drop(known);
+        self.report_fault();
+        true
+    }
+
+    /// How its instance has ended, if a call has met that.
+    pub(crate) fn end(&self) -> Option<InstanceEnd> {
+        self.end.lock().clone()
     }
 
     /// A call goes in. What this answers is dropped when it comes out.

@@ -60,6 +60,8 @@ pub(crate) enum Renewal {
     Inputs,
     /// The image of the current generation differs from its artifact.
     Damage,
+    /// The instance of the current generation has ended.
+    Ended,
 }
 
 /// The state of a generation, taken while that generation stays current.

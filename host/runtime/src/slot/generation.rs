@@ -43,7 +43,11 @@ use super::{
     signals::OwnerSignals,
 };
 use crate::{deferred_notifications::defer_notifications, event::Log, inputs::PluginInputs};
-use reslot_engine::{ExclusiveInstance, Image, Instance, panics::take_panic};
+use reslot_engine::{
+    ExclusiveInstance, Image, Instance,
+    failures::{self, CallFailure},
+    panics::take_panic,
+};
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
@@ -444,20 +448,36 @@ impl Drop for Inside {
     }
 }
 
+/// What the transport has stored for a call that failed on its way.
+fn fault_of(failure: Option<CallFailure>) -> Fault {
+    match failure {
+        Some(CallFailure::Ended(end)) => Fault::InstanceEnded(end),
+        Some(CallFailure::NotCarried(reason)) => Fault::NotCarried { reason },
+        None => Fault::NotCarried {
+            reason: "its engine gave no reason".to_owned(),
+        },
+    }
+}
+
 impl Callee for CallTarget {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
+        let failure = match status {
+            Status::FAILED => Some(failures::take(self.image)),
+            _ => None,
+        };
         let panic = match status {
             // It was the caller's, or was reported already.
-            Status::CALLBACK => None,
+            Status::CALLBACK | Status::FAILED => None,
             _ => take_panic(self.image),
         };
-        let fault = match panic {
-            Some(report) => Fault::Panicked {
+        let fault = match (failure, panic) {
+            (Some(failure), _) => fault_of(failure),
+            (None, Some(report)) => Fault::Panicked {
                 message: report.message,
                 location: report.location,
                 backtrace: report.backtrace,
             },
-            None => Fault::Panicked {
+            (None, None) => Fault::Panicked {
                 message: match status {
                     Status::CALLBACK => "an object that it was lent panicked".into(),
                     _ => "no message was left".into(),
@@ -473,7 +493,16 @@ impl Callee for CallTarget {
             return error;
         }
         self.call_stats.counts().failed();
-        self.call_stats.panicked(&error);
+        match error.fault() {
+            // The version is not at fault.
+            Fault::NotCarried { .. } => {}
+            Fault::InstanceEnded(end) => {
+                if !self.call_stats.has_ended(end) {
+                    return error;
+                }
+            }
+            _ => self.call_stats.panicked(&error),
+        }
         self.log.push(Event::CallFailed {
             slot: self.slot.clone(),
             generation: self.number,

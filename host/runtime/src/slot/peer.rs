@@ -24,7 +24,7 @@ use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},
     CallError, Fault, PeerErrorKind,
 };
-use reslot_report::{FORK_REMEDY, SlotError};
+use reslot_report::{Cause, FORK_REMEDY, SlotError};
 use reslot_sync::{ArcSwap, Mutex};
 use reslot_system::{PerProcess, Process};
 use std::{
@@ -113,6 +113,13 @@ impl SlotPeers {
         if let Some(member) = &member {
             compat::compare(&contract, interface_of(member)).map_err(differs)?;
         }
+        let called = member.as_ref().or(state.serving());
+        if called.is_some_and(|called| !record.interfaces.bind(called)) {
+            let cause = Cause::NoStubs {
+                interface: contract.name.clone(),
+            };
+            return Err((PeerErrorKind::Interface, format!("{cause}; {}", cause.remedy())));
+        }
         state.bind_peer(&contract).map_err(differs)?;
         drop(state);
         Ok(BoundPeer {
@@ -128,9 +135,8 @@ impl BoundPeer {
     fn serving(&self) -> Option<Arc<Generation>> {
         if let Some(member) = in_overlay(&self.record) {
             // It may have come to be a member before this contract was bound.
-            return compat::compare(&self.contract, interface_of(&member))
-                .is_ok()
-                .then_some(member);
+            let fits = compat::compare(&self.contract, interface_of(&member)).is_ok();
+            return (fits && self.record.interfaces.bind(&member)).then_some(member);
         }
         self.view.load().held(self.record.index, self.record.id).cloned()
     }

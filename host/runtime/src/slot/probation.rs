@@ -118,6 +118,9 @@ impl Probation {
         if let Some(reason) = &self.forced {
             return Verdict::Faulty(reason.clone());
         }
+        if let Some(end) = call_stats.end() {
+            return Verdict::Faulty(RollbackReason::InstanceEnded(end));
+        }
         let (panics, limit) = (call_stats.panics(), policy.max_panics);
         if let (true, Some(last)) = (panics > limit, call_stats.last_panic()) {
             return Verdict::Faulty(RollbackReason::Panicked { panics, limit, last });

@@ -58,6 +58,8 @@ impl SlotState {
     fn apply(&mut self, record: &SlotRecord, change: Change) -> Option<Current> {
         match change {
             Change::Serves(current) => {
+                // Nobody calls it before this. If no caller has named the interface yet, the first one completes the table.
+                record.interfaces.bind(&current.generation);
                 record.forward.set_current(Some(&current.generation));
                 self.current.replace(current)
             }

@@ -5,8 +5,10 @@ use super::{
     candidate::{Candidate, CandidateSet},
     counts::CallCounts,
     generation::{Forward, Generation, SlotLinks, Vacant},
+    interfaces::Interfaces,
     messages::SupervisorMessage,
     probation::{HealthTracker, Probation, Standby, Verdict},
+    restarts::Restarts,
     saved_state::Snapshot,
     signals::OwnerSignals,
     unload_data::{UnloadRequest, UnloadedSlot},
@@ -42,6 +44,8 @@ pub(crate) struct SlotRecord {
     snapshot_size: Arc<AtomicUsize>,
     /// How its old generations find the current one.
     pub(super) forward: Arc<Forward>,
+    /// The interfaces that the program knows as types: its host's.
+    pub(crate) interfaces: Arc<Interfaces>,
     state: Mutex<SlotState>,
     settled: Condvar,
 }
@@ -109,6 +113,8 @@ pub(crate) struct SlotState {
     /// While the current generation has yet to prove itself.
     pub(crate) probation: Option<Probation>,
     health_tracker: HealthTracker,
+    /// The replacements of its instances that have ended.
+    pub(crate) restarts: Restarts,
     /// A request for the state of a claimed plugin: its owner encodes it at his next safe point.
     pub(crate) state_request: Option<Sender<Option<Arc<Snapshot>>>>,
     /// While the owner of the claim adopts a candidate: his thread.
@@ -191,7 +197,7 @@ impl SlotState {
 }
 
 impl SlotRecord {
-    pub(crate) fn new(name: &str, index: usize) -> Self {
+    pub(crate) fn new(name: &str, index: usize, interfaces: Arc<Interfaces>) -> Self {
         let name: Arc<str> = name.into();
         let counts = Arc::new(CallCounts::default());
         let callee = Box::new(Vacant {
@@ -212,6 +218,7 @@ impl SlotRecord {
             counts,
             snapshot_size: Arc::default(),
             forward: Arc::default(),
+            interfaces,
             state: Mutex::new(SlotState {
                 mode: Mode::Open { handles: 0 },
                 owner: None,
@@ -227,6 +234,7 @@ impl SlotRecord {
                 last_shadow: 0,
                 probation: None,
                 health_tracker: HealthTracker::default(),
+                restarts: Restarts::default(),
                 state_request: None,
                 adopting: None,
                 rollback_after_adoption: None,
@@ -471,6 +479,11 @@ impl SlotState {
         self.peer_contracts.push(Arc::downgrade(wanted));
         self.contracts_version += 1;
         Ok(())
+    }
+
+    /// Whether other plugins call this one.
+    pub(crate) fn has_peer_contracts(&self) -> bool {
+        self.peer_contracts.iter().any(|known| known.strong_count() > 0)
     }
 
     /// A comparison with all contracts stays valid while this is the same.

@@ -3,6 +3,7 @@
 
 use super::{
     hold_records::Holds,
+    interfaces::Interfaces,
     record::{ContentPlace, Mode, SlotRecord},
     refusals::Refusals,
     view::{InView, View},
@@ -36,6 +37,8 @@ pub(crate) struct Slots {
     folder: Option<PathBuf>,
     /// Which artifact is for which slots.
     instances: Instances,
+    /// The interfaces that the program knows as types.
+    pub(crate) interfaces: Arc<Interfaces>,
     view: Arc<ArcSwap<View>>,
     /// Raised after a view was stored, and when readers are to look again for another reason.
     refresh_number: AtomicU64,
@@ -52,11 +55,18 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(process: Process, folder: Option<PathBuf>, instances: Instances, track_guards: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        process: Process,
+        folder: Option<PathBuf>,
+        instances: Instances,
+        interfaces: Interfaces,
+        track_guards: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             process,
             folder,
             instances,
+            interfaces: Arc::new(interfaces),
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
             refresh_number: AtomicU64::new(1),
             no_view: Arc::new(View::empty()),
@@ -93,7 +103,7 @@ impl Slots {
         if let Some(known) = records.iter().find(|record| &*record.name == name) {
             return known.clone();
         }
-        let record = Arc::new(SlotRecord::new(name, records.len()));
+        let record = Arc::new(SlotRecord::new(name, records.len(), self.interfaces.clone()));
         Arc::make_mut(&mut records).push(record.clone());
         record
     }
