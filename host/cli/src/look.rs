@@ -82,8 +82,8 @@ fn row(slot: &SlotStatus) -> [String; 8] {
         or_dash(slot.generation.map(|number| number.to_string())),
         slot.state.clone(),
         or_dash(slot.version.clone().map(|version| match slot.engine.as_deref() {
-            Some("linked") => format!("{version} (linked)"),
-            _ => version,
+            None | Some("native") => version,
+            Some(engine) => format!("{version} ({engine})"),
         })),
         or_dash(slot.hash.as_deref().map(|hash| hash.chars().take(8).collect())),
         or_dash(slot.live_bytes.map(size)),

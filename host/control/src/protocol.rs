@@ -393,7 +393,7 @@ pub struct ComparedImage {
     pub slot: String,
     /// The generation.
     pub generation: u64,
-    /// `intact`, `damaged`, `linked`, `ended` or `failed`.
+    /// `intact`, `damaged`, `linked`, `not-mapped` (in a sandbox or in another process), `ended` or `failed`.
     pub condition: String,
     /// The number of bytes that were compared.
     pub bytes: u64,

@@ -33,7 +33,8 @@ pub struct ImageReport {
 pub enum Comparison {
     /// All read-only parts were compared.
     Compared(ComparedParts),
-    /// The engine maps nothing that could be compared: the plugin is linked into the program.
+    /// The engine maps nothing into this process that could be compared: the plugin is linked into the program, or runs in a sandbox or in another
+    /// process.
     NotApplicable,
     /// The image, or its host, ended before the comparison did.
     Ended,
@@ -142,7 +143,9 @@ impl fmt::Display for ImageReport {
                 let parts = parts.collect::<Vec<_>>().join(", ");
                 write!(f, "compared {} bytes ({parts}) in {:.1?}", compared.bytes(), compared.took)
             }
-            Comparison::NotApplicable => write!(f, "linked into the program, so there is no image to compare"),
+            Comparison::NotApplicable => {
+                write!(f, "not mapped from a file into this process, so there is no image to compare")
+            }
             Comparison::Ended => write!(f, "ended before it was compared"),
             Comparison::Failed(why) => write!(f, "not compared: {why}"),
         }

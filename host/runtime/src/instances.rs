@@ -2,6 +2,7 @@
 //! settings, may name several slots for a plugin, or other slots for a file. This module holds only the data; `reload` does
 //! the loading.
 
+use crate::watch::is_artifact;
 use reslot_artifact::manifest::is_name;
 use std::{
     collections::BTreeMap,
@@ -66,7 +67,7 @@ impl Instances {
     pub(crate) fn checked(said: &Said) -> Result<Self, InstancesError> {
         let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
         for (of, slots) in said {
-            let is_file = of.ends_with(".so") && !of.contains('/') && !of.starts_with('.');
+            let is_file = is_artifact(Path::new(of)) && !of.contains('/');
             if !is_name(of) && !is_file {
                 return Err(InstancesError::Of { of: of.clone() });
             }

@@ -239,7 +239,8 @@ fn compared(report: &ImageReport) -> ComparedImage {
             };
             (condition, compared.bytes(), compared.took, None)
         }
-        Comparison::NotApplicable => ("linked", 0, Duration::ZERO, None),
+        Comparison::NotApplicable if report.engine == EngineKind::Linked => ("linked", 0, Duration::ZERO, None),
+        Comparison::NotApplicable => ("not-mapped", 0, Duration::ZERO, None),
         Comparison::Failed(why) => ("failed", 0, Duration::ZERO, Some(why.clone())),
         _ => ("ended", 0, Duration::ZERO, None),
     };

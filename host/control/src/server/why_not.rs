@@ -266,7 +266,7 @@ impl Found {
                 format!("publish it there; or {by_name}"),
             ),
             Unnoticed::Name => self.add(
-                "a host loads only files that are named *.so and do not begin with a dot",
+                "a host loads only files that are named *.so or *.wasm and do not begin with a dot",
                 format!("rename it; or {by_name}"),
             ),
             _ => {}

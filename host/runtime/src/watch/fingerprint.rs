@@ -66,10 +66,15 @@ fn metadata(path: &Path) -> Option<std::fs::Metadata> {
     looks.find(|found| found.as_ref().map_or_else(is_gone, |_| true))?.ok()
 }
 
+/// How the names of artifacts end: libraries, and WebAssembly modules. A compiled module (`cwasm`) is noticed so that its refusal is reported:
+/// nothing in it can be checked.
+const ARTIFACT_ENDINGS: [&str; 3] = ["so", "wasm", "cwasm"];
+
 /// Whether this name could be an artifact's: hidden files are other people's temporary ones.
 pub(crate) fn is_artifact(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    !hidden && path.extension().is_some_and(|extension| extension == "so")
+    let is_known = |ending: &OsStr| ARTIFACT_ENDINGS.iter().any(|known| ending == *known);
+    !hidden && path.extension().is_some_and(is_known)
 }
 
 /// All files of the folder that are of interest; none if it cannot be read, which the next look finds out again.

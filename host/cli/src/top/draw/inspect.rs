@@ -116,6 +116,7 @@ fn facts(model: &Model, slot: &SlotStatus, add: &mut impl FnMut(&str, &str)) {
             (None, _) => "-".to_owned(),
         },
     );
+    add("engine", &word(&slot.engine));
     add("staged", &number(slot.staged));
     add("standby", &number(slot.standby));
     add("owned", if slot.claimed { "yes" } else { "no" });
