@@ -285,6 +285,8 @@ impl Instance {
         // SAFETY: `self` is consumed, and it was the only way to the object's hooks; the caller of `create` has promised that no method
         // runs now or later (rule 3).
         let destroyed = unsafe { self.object.destroy() };
+        // What has ended has nothing to drop, so its hook cannot fail.
+        let destroyed = if self.ended().is_some() { Ok(()) } else { destroyed };
         if self.image.0.made.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.image.shutdown();
         }
@@ -359,13 +361,13 @@ impl ExclusiveInstance<'_> {
         Ok(())
     }
 
-    /// Calls `stop`, if the plugin is started, and asks its threads to end. It counts as stopped even if `stop` fails, and may be started
-    /// again.
+    /// Calls `stop`, if the plugin is started and its instance has not ended, and asks its threads to end. It counts as stopped even if `stop`
+    /// fails, and may be started again.
     ///
     /// # Errors
     /// If `stop` fails.
     pub fn stop(&mut self) -> Result<(), HookError> {
-        match self.0.started.swap(false, Ordering::Relaxed) {
+        match self.0.started.swap(false, Ordering::Relaxed) && self.0.ended().is_none() {
             // SAFETY: the object is live and, by this right, nobody else's.
             true => unsafe { self.0.object.stop(self.0.context()) },
             false => Ok(()),

@@ -263,6 +263,10 @@ pub(crate) fn check_of_claim(policy: &Policy, log: &Log, record: &SlotRecord, ge
 fn checked_now(generation: &Generation) -> CheckResult {
     let begun = Instant::now();
     let health = check(generation);
+    // A sandbox or a process may end between two calls.
+    if let Some(end) = generation.instance().ended() {
+        generation.call_stats().has_ended(&end);
+    }
     CheckResult {
         health,
         ran: (begun, Instant::now()),

@@ -183,9 +183,9 @@ impl CallStats {
         self.report_fault();
     }
 
-    /// A call has met the end of its instance. Answers whether it was the first.
+    /// Somebody has met the end of the instance. Answers whether it was the first.
     #[cold]
-    pub(super) fn has_ended(&self, end: &InstanceEnd) -> bool {
+    pub(crate) fn has_ended(&self, end: &InstanceEnd) -> bool {
         let mut known = self.end.lock();
         if known.is_some() {
             return false;
@@ -196,7 +196,7 @@ impl CallStats {
         true
     }
 
-    /// How its instance has ended, if a call has met that.
+    /// How its instance has ended, if somebody has met that.
     pub(crate) fn end(&self) -> Option<InstanceEnd> {
         self.end.lock().clone()
     }
