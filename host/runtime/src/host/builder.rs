@@ -118,11 +118,12 @@ impl HostBuilder {
     /// ([`Cause::NoEngine`](crate::Cause::NoEngine)).
     ///
     /// ```
-    /// use reslot::{EngineKind, Host, Native};
+    /// use reslot::{EngineKind, Host, Native, SlotInfo};
     ///
     /// # let plugins = example_plugins::folder();
     /// let host = Host::builder().engine("pricer", Native).watch(&plugins).build()?;
-    /// assert_eq!(host.find_slot("pricer").unwrap().engine, Some(EngineKind::Native));
+    /// let is_native = |slot: &SlotInfo| slot.name == "pricer" && slot.engine == Some(EngineKind::Native);
+    /// assert!(host.slots().iter().any(is_native));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

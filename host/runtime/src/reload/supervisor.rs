@@ -144,7 +144,13 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
             drop(state);
             rollback::of_open_slot(host, record, None);
         }
-        Some(Verdict::Faulty(reason)) => no_standby(&host.threads, record, state, reason),
+        Some(Verdict::Faulty(reason)) => {
+            no_standby(&host.threads, record, state, reason);
+            // After that request: if there is nothing to go back to, an instance that has ended is replaced.
+            let again = replace_ended(host, record, record.lock());
+            check.carry_out(host, record);
+            return next.into_iter().chain(again).min();
+        }
         Some(Verdict::Open(_)) => drop(state),
         None => {
             let again = replace_ended(host, record, state);
@@ -156,7 +162,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     next
 }
 
-/// Asks for another instance in place of one that has ended and is not on probation. Returns when to look again.
+/// Asks for another instance in place of one that has ended and cannot be rolled back. Returns when to look again.
 fn replace_ended(host: &Runtime, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>) -> Option<Instant> {
     let generation = state.serving()?.clone();
     generation.call_stats().end()?;
