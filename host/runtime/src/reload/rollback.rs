@@ -169,7 +169,7 @@ fn reserve_open(
         record.signals.request_safe_point();
         return None;
     }
-    let standby = fitting_standby(&host.images, &host.threads, &mut state)?;
+    let standby = fitting_standby(&host.images, &host.threads, record, &mut state)?;
     let current = state.current()?;
     let (faulty, earlier) = (current.generation.clone(), current.inherited.clone());
     Some(ReservedSlot {
@@ -182,11 +182,13 @@ fn reserve_open(
 }
 
 /// Takes the standby, if it has every interface by which the slot is called now. If not, it is retired, and the rollback uses the history.
-fn fitting_standby(images: &MappedImages, threads: &Threads, state: &mut SlotState) -> Option<Standby> {
+fn fitting_standby(images: &MappedImages, threads: &Threads, record: &SlotRecord, state: &mut SlotState) -> Option<Standby> {
     let standby = state.probation.as_mut()?.standby.take()?;
-    match state.check(&standby.current.generation.instance().manifest().interface) {
-        Ok(()) => Some(standby),
-        Err(_) => {
+    let generation = &standby.current.generation;
+    let has_table = !state.has_peer_contracts() || record.interfaces.bind(generation);
+    match state.check(&generation.instance().manifest().interface) {
+        Ok(()) if has_table => Some(standby),
+        _ => {
             images.retire(&standby.current.generation);
             // The reaper must hear first that it is retired.
             defer(move || drop(standby));
@@ -229,7 +231,7 @@ pub(crate) fn of_claim(
     let set = state.probation.as_ref()?.set.clone();
     let for_others = of_group_member(&reason, record);
     let earlier = state.current()?.inherited.clone();
-    let Some(standby) = fitting_standby(&host.images, &host.threads, &mut state) else {
+    let Some(standby) = fitting_standby(&host.images, &host.threads, record, &mut state) else {
         drop(state);
         if reason == RollbackReason::Manual {
             discard_staged(&host.storage.history, &host.log, record);
