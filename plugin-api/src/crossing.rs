@@ -4,8 +4,8 @@
 use crate::{
     description::{Kind, Shape, Type},
     marshal::error::MarshalError,
+    std_types::{ROption, RResult, RString, RVec},
 };
-use abi_stable::std_types::{ROption, RResult, RString, RVec};
 
 mod bytes;
 mod decode;

@@ -55,6 +55,26 @@ pub enum Error {
         plugin: String,
     },
 
+    /// The installed compiler has no standard library for WebAssembly.
+    #[error(
+        "the compiler in {} has no standard library for {target}: run `rustup target add {target}`",
+        .sysroot.display(),
+        target = crate::WASM_TARGET
+    )]
+    NoWasm {
+        /// Where the compiler has its libraries.
+        sysroot: PathBuf,
+    },
+
+    /// The compiler could not be asked for its folder.
+    #[error("cannot ask {} for its folder: {why}", .at.display())]
+    Compiler {
+        /// The compiler.
+        at: PathBuf,
+        /// The reason.
+        why: String,
+    },
+
     /// The file system or the start of a process failed.
     #[error("cannot {doing} {}: {source}", .at.display())]
     Io {

@@ -22,10 +22,12 @@ mod error;
 mod plugins;
 #[cfg(feature = "verbs")]
 pub mod verbs;
+mod wasm;
 mod workspace;
 
 pub use building::Building;
 pub use cargo_output::Program;
 pub use error::Error;
 pub use plugins::{Built, PluginBuild, Profile, Published, publish};
+pub use wasm::{WASM_TARGET, WASM_UNWIND_FLAGS, WasmToolchain};
 pub use workspace::{Package, Workspace, cargo};

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::{
     Error, Package, Workspace,
     cargo_output::{self, Progress},
+    wasm::{WASM_TARGET, WasmToolchain},
     workspace::cargo,
 };
 
@@ -55,6 +56,7 @@ pub struct PluginBuild {
     profile: Profile,
     quiet: bool,
     settings: Vec<String>,
+    wasm: Option<(WasmToolchain, PathBuf)>,
 }
 
 /// A library that cargo has just finished, or found to be up to date.
@@ -95,7 +97,15 @@ impl PluginBuild {
             profile,
             quiet: false,
             settings: Vec::new(),
+            wasm: None,
         }
+    }
+
+    /// Builds a module of WebAssembly, `NAME.wasm`, instead of a library. Cargo works in a target folder of its own, below that of the
+    /// workspace, because the compiler may be another one.
+    pub fn for_wasm(mut self, workspace: &Workspace, toolchain: WasmToolchain) -> PluginBuild {
+        self.wasm = Some((toolchain, workspace.target.join("reslot").join("wasm")));
+        self
     }
 
     /// Adds settings, each in the form of `cargo --config`.
@@ -154,10 +164,16 @@ impl PluginBuild {
         for setting in &self.settings {
             command.args(["--config", setting]);
         }
+        let mut extension = std::env::consts::DLL_EXTENSION;
+        if let Some((toolchain, target)) = &self.wasm {
+            command.args(["--target", WASM_TARGET, "--target-dir"]).arg(target);
+            toolchain.apply(&mut command);
+            extension = "wasm";
+        }
         let mut finished = Some(finished);
         let mut outcome = None;
         let mut by_compiler = false;
-        let hear = |line: &str| match heard(line, &self.id) {
+        let hear = |line: &str| match heard(line, &self.id, extension) {
             Heard::Library { library, was_fresh } => {
                 outcome = finished.take().map(|finished| {
                     finished(Built {
@@ -253,8 +269,8 @@ enum Heard {
     Nothing,
 }
 
-/// Reads one line of cargo's messages for the package `id`.
-fn heard(line: &str, id: &str) -> Heard {
+/// Reads one line of cargo's messages for the package `id`. The library's name ends with `extension`.
+fn heard(line: &str, id: &str, extension: &str) -> Heard {
     let Ok(message) = serde_json::from_str::<Message>(line) else {
         return Heard::Nothing;
     };
@@ -268,10 +284,7 @@ fn heard(line: &str, id: &str) -> Heard {
     if !concerns_us || !is_loadable {
         return Heard::Nothing;
     }
-    let is_dynamic = |file: &PathBuf| {
-        file.extension()
-            .is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION)
-    };
+    let is_dynamic = |file: &PathBuf| file.extension().is_some_and(|found| found == extension);
     match message.filenames.into_iter().find(is_dynamic) {
         Some(library) => Heard::Library {
             library,
@@ -301,11 +314,12 @@ struct MessageTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::env::consts::DLL_EXTENSION;
 
     const ID: &str = "path+file:///w/plugins/greeter#0.1.0";
 
     fn message(id: &str, kind: &str, fresh: bool) -> String {
-        let dll = std::env::consts::DLL_EXTENSION;
+        let dll = DLL_EXTENSION;
         format!(
             r#"{{"reason":"compiler-artifact","package_id":"{id}","target":{{"kind":["{kind}"],"name":"greeter"}},
                 "filenames":["/t/debug/libgreeter.rlib","/t/debug/libgreeter.{dll}"],"executable":null,"fresh":{fresh}}}"#
@@ -314,11 +328,11 @@ mod tests {
 
     #[test]
     fn the_dynamic_library_is_taken_from_the_plugins_own_message() {
-        let expected = Path::new("/t/debug/libgreeter").with_extension(std::env::consts::DLL_EXTENSION);
+        let expected = Path::new("/t/debug/libgreeter").with_extension(DLL_EXTENSION);
         for was_fresh in [false, true] {
             let library = expected.clone();
             assert_eq!(
-                heard(&message(ID, "cdylib", was_fresh), ID),
+                heard(&message(ID, "cdylib", was_fresh), ID, DLL_EXTENSION),
                 Heard::Library { library, was_fresh }
             );
         }
@@ -327,18 +341,21 @@ mod tests {
     #[test]
     fn messages_about_anything_else_are_passed_over() {
         assert_eq!(
-            heard(&message("path+file:///w/other#0.1.0", "cdylib", false), ID),
+            heard(&message("path+file:///w/other#0.1.0", "cdylib", false), ID, DLL_EXTENSION),
             Heard::Nothing
         );
-        assert_eq!(heard(&message(ID, "bin", false), ID), Heard::Nothing);
-        assert_eq!(heard(r#"{"reason":"build-finished","success":true}"#, ID), Heard::Nothing);
-        assert_eq!(heard("   Compiling greeter v0.1.0", ID), Heard::Nothing);
+        assert_eq!(heard(&message(ID, "bin", false), ID, DLL_EXTENSION), Heard::Nothing);
+        assert_eq!(
+            heard(r#"{"reason":"build-finished","success":true}"#, ID, DLL_EXTENSION),
+            Heard::Nothing
+        );
+        assert_eq!(heard("   Compiling greeter v0.1.0", ID, DLL_EXTENSION), Heard::Nothing);
     }
 
     #[test]
     fn build_failed_by_the_compiler_differs_from_one_failed_by_cargo() {
         assert_eq!(
-            heard(r#"{"reason":"build-finished","success":false}"#, ID),
+            heard(r#"{"reason":"build-finished","success":false}"#, ID, DLL_EXTENSION),
             Heard::CompileError
         );
     }

@@ -1,6 +1,6 @@
 //! Gets rare programs that tests need from Debian's packages, without root and without installing or starting anything: apt
-//! downloads a package into a cache folder, and dpkg unpacks it there. The programs are Prometheus with its promtool, and
-//! Golly.
+//! downloads a package into a cache folder, and dpkg unpacks it there. The programs are Prometheus with its promtool,
+//! Golly, and, for `wasm`, a compiler.
 
 use std::env;
 use std::ffi::OsStr;
@@ -72,6 +72,10 @@ pub(crate) fn without(program: &str) -> String {
             "; or let `prometheus` be installed, or have {PROMETHEUS_FOLDER} name the folder that it is in (or be `none`, and its test is \
              left out)"
         ),
+        "rustc-web" => format!(
+            "; or run `rustup target add {}`, and the installed compiler is used",
+            reslot_project::WASM_TARGET
+        ),
         _ => String::new(),
     }
 }
@@ -119,6 +123,40 @@ fn in_folder(folder: &Path) -> Option<Prometheus> {
     (server.is_file() && promtool.is_file()).then_some(Prometheus { server, promtool })
 }
 
+/// Downloads packages with apt into a folder, by lists that are new: those of the system may be older than a package that is needed. The
+/// answer is the files, in the order of the names.
+pub(crate) fn download_newest(packages: &[String], lists: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let program = "rustc-web";
+    let options = [format!("Dir::State::lists={}", lists.display())];
+    if !lists.join("partial").is_dir() {
+        fs::create_dir_all(lists.join("partial")).map_err(Error::io("make", lists))?;
+        succeed(program, apt(folder, &options, &["update"]))?;
+    }
+    let mut found = Vec::new();
+    for package in packages {
+        let into = folder.join(package);
+        fs::create_dir_all(&into).map_err(Error::io("make", &into))?;
+        succeed(program, apt(&into, &options, &["download", package]))?;
+        found.push(downloaded(program, &into)?);
+    }
+    Ok(found)
+}
+
+/// The value of a field of a package.
+pub(crate) fn field(package: &Path, field: &str) -> Result<String, Error> {
+    let mut dpkg = Command::new("dpkg-deb");
+    dpkg.arg("-f").arg(package).arg(field);
+    let output = succeed("rustc-web", dpkg)?;
+    Ok(String::from_utf8_lossy(&output).trim().to_owned())
+}
+
+/// Unpacks a package into a folder, which corresponds to `/`.
+pub(crate) fn extract(package: &Path, into: &Path) -> Result<(), Error> {
+    let mut dpkg = Command::new("dpkg");
+    dpkg.arg("-x").arg(package).arg(into);
+    succeed("rustc-web", dpkg).map(drop)
+}
+
 /// Downloads a package with apt into a folder. If apt has no package lists (as in fresh containers), it downloads lists into
 /// the folder, because only root may write the system's lists.
 fn download(package: &'static str, folder: &Path) -> Result<PathBuf, Error> {
@@ -132,15 +170,19 @@ fn download(package: &'static str, folder: &Path) -> Result<PathBuf, Error> {
         ];
         // The error of the first attempt explains more.
         succeed(package, apt(folder, &options, &["update"]))
-            .and_then(|()| succeed(package, apt(folder, &options, &["download", package])))
+            .and_then(|_| succeed(package, apt(folder, &options, &["download", package])))
             .map_err(|_| first)?;
     }
+    downloaded(package, folder)
+}
+
+fn downloaded(program: &'static str, folder: &Path) -> Result<PathBuf, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
     let mut files = entries.flatten().map(|entry| entry.path());
     files
         .find(|path| path.extension() == Some(OsStr::new("deb")))
         .ok_or_else(|| Error::Tool {
-            program: package,
+            program,
             why: "apt-get downloaded no package".to_owned(),
         })
 }
@@ -154,11 +196,12 @@ fn apt(folder: &Path, options: &[String], arguments: &[&str]) -> Command {
     command
 }
 
-fn succeed(program: &'static str, mut command: Command) -> Result<(), Error> {
+/// Runs a program, and returns its output.
+pub(crate) fn succeed(program: &'static str, mut command: Command) -> Result<Vec<u8>, Error> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |why| Err(Error::Tool { program, why });
     match command.output() {
-        Ok(Output { status, .. }) if status.success() => Ok(()),
+        Ok(Output { status, stdout, .. }) if status.success() => Ok(stdout),
         Ok(output) => failed(format!(
             "{name} failed ({}): {}",
             output.status,

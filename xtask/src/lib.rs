@@ -8,6 +8,7 @@ pub mod go;
 mod profiles;
 #[cfg(feature = "variants")]
 mod variants;
+pub mod wasm;
 
 pub use error::Error;
 #[cfg(feature = "variants")]

@@ -103,7 +103,9 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::NewProject(arguments) => new_project::run(&caller(), arguments),
         Verb::NewPlugin(arguments) => new_plugin::run(&caller(), arguments),
-        Verb::BuildPlugin(arguments) => build_plugin::run(&caller(), arguments),
+        Verb::BuildPlugin(arguments) => {
+            build_plugin::run_with(&caller(), arguments, |workspace| Ok(xtask::wasm::toolchain(workspace)?))
+        }
         Verb::Run(arguments) => run::run(arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Inspect(arguments) => cli::run("inspect", arguments),

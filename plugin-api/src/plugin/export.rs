@@ -187,7 +187,7 @@ macro_rules! export_plugin {
     (@allocator ()) => { $crate::export_plugin! { @allocator (Counting) } };
     (@allocator (Own)) => {};
     (@allocator ($allocator:ident)) => {
-        #[cfg(not(test))]
+        #[cfg(not(any(test, target_arch = "wasm32")))]
         mod __reslot_allocator {
             #[global_allocator]
             static ALLOCATOR: $crate::__private::$allocator = $crate::__private::$allocator;
@@ -200,7 +200,8 @@ macro_rules! export_plugin {
     (@export $plugin:ty, $interface:ty, $state:expr, $name:tt, $allocator:tt, $only:tt, $uses:tt, $res:tt,
         $snapshot:expr, $restore:expr) => {
         const _: () = {
-            #[cfg(panic = "abort")]
+            // In WebAssembly a panic then ends the instance, and not the host.
+            #[cfg(all(panic = "abort", not(target_arch = "wasm32")))]
             ::core::compile_error!(
                 "a plugin must be built with panic = \"unwind\": with \"abort\" its panic would end the host"
             );
@@ -329,7 +330,7 @@ macro_rules! export_plugin {
 
         $crate::__private::by_form! {
             loadable {
-                #[cfg(not(test))]
+                #[cfg(not(any(test, target_arch = "wasm32")))]
                 $crate::__replace_libc_symbols!();
 
                 $crate::export_plugin! { @allocator $allocator }

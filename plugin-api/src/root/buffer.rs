@@ -2,6 +2,7 @@
 //! The host makes a [`Buffer`] and lends it as a [`BufferAbi`]; the plugin writes through a [`Writer`], and asks the host
 //! for more room when it runs out.
 
+#[cfg(not(target_arch = "wasm32"))]
 use abi_stable::StableAbi;
 use std::{
     io,
@@ -10,7 +11,7 @@ use std::{
 
 /// The parts of a `Vec<u8>` of the side that made it.
 #[repr(C)]
-#[derive(StableAbi)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(StableAbi))]
 pub struct BufferAbi {
     data: *mut u8,
     len: usize,

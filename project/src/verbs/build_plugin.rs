@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
 use super::{Caller, paint, settings, watch};
-use crate::{PluginBuild, Profile, Workspace};
+use crate::{PluginBuild, Profile, WasmToolchain, Workspace};
 
 /// The command line.
 #[derive(clap::Args)]
@@ -18,6 +18,9 @@ pub struct Arguments {
     /// Build with optimisations
     #[arg(long)]
     release: bool,
+    /// Build modules for the WebAssembly engine instead of libraries
+    #[arg(long)]
+    wasm: bool,
     /// Publish here instead of in target/reslot/plugins
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -32,6 +35,7 @@ pub(super) struct Job {
     profile: Profile,
     folder: Option<PathBuf>,
     times: bool,
+    wasm: Option<WasmToolchain>,
 }
 
 impl Job {
@@ -58,6 +62,9 @@ impl Job {
             // A release build is shipped, so it uses only its author's settings.
             if self.profile == Profile::Debug {
                 build = build.with_settings(settings::of_debug_build(&workspace.root, name));
+            }
+            if let Some(toolchain) = &self.wasm {
+                build = build.for_wasm(workspace, toolchain.clone());
             }
             if quiet { build.quiet() } else { build }.publish_to(&folder)
         });
@@ -87,12 +94,25 @@ impl Job {
     }
 }
 
-/// Builds and publishes plugins; with `--watch`, until it is interrupted.
+/// Builds and publishes plugins; with `--watch`, until it is interrupted. For `--wasm` it uses the installed compiler.
 ///
 /// # Errors
 /// If the workspace cannot be read or has no such plugin. A failed build is reported on standard error and by the exit code.
 pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    run_with(caller, arguments, |_| Ok(WasmToolchain::installed()?))
+}
+
+/// As [`run`], with the compiler for `--wasm` from `toolchain`.
+///
+/// # Errors
+/// As with `run`, and if there is no such compiler.
+pub fn run_with(
+    caller: &Caller,
+    arguments: Arguments,
+    toolchain: impl FnOnce(&Workspace) -> anyhow::Result<WasmToolchain>,
+) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::read(&caller.workspace()?)?;
+    let wasm = arguments.wasm.then(|| toolchain(&workspace)).transpose()?;
     let profile = if arguments.release { Profile::Release } else { Profile::Debug };
     let folder = arguments.folder.map(std::path::absolute).transpose()?;
     let job = Job {
@@ -100,6 +120,7 @@ pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
         profile,
         folder,
         times: arguments.times,
+        wasm,
     };
     if arguments.watch {
         return watch::run(&job, workspace);
