@@ -348,6 +348,7 @@ fn end_of(events_seen: &[Event], wanted: &(Arc<str>, u64)) -> Option<Result<Unlo
         } if slot == of && generation == number => Some(Ok(report.clone())),
         Event::Retired(report) if report.slot == *of && report.generation == *number => match &report.outcome {
             Outcome::Unmapped(unloaded) => Some(Ok(unloaded.clone())),
+            Outcome::ProcessEnded { .. } | Outcome::SandboxFreed => Some(Ok(UnloadReport::default())),
             Outcome::Quarantined(QuarantineReason::HookRunning(_)) => None,
             Outcome::Quarantined(reason) => Some(Err(reason.to_string())),
             _ => None,

@@ -52,10 +52,10 @@ pub use failure::{ArtifactError, Broken, Failure, Problem};
 pub use report::{Moved, Report, Survived, Tried};
 pub use shared::Shared;
 
-use reslot::Policy;
+use reslot::{Engine, Policy};
 use reslot_plugin_api::Interface;
 use script::Plan;
-use std::{marker::PhantomData, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 /// Two builds of a plugin with the interface `I`, and the options of a test. [`claimed`](Self::claimed) or
 /// [`shared`](Self::shared) sets the load; then call `run`.
@@ -65,6 +65,7 @@ pub struct UpDownUp<I: ?Sized> {
     new: Option<Artifact>,
     beside: Vec<Artifact>,
     policy: Policy,
+    engine: Option<Arc<dyn Engine>>,
     drain: Duration,
     hang: Duration,
     units: u64,
@@ -91,6 +92,7 @@ impl<I: ?Sized + Interface> UpDownUp<I> {
             new,
             beside: Vec::new(),
             policy: Policy::development(),
+            engine: None,
             drain: Duration::from_secs(5),
             hang: Duration::from_millis(500),
             units: 50,
@@ -110,6 +112,12 @@ impl<I: ?Sized + Interface> UpDownUp<I> {
     /// probation and the state of a rollback.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// The engine that runs the plugin, as with [`HostBuilder::engine`](reslot::HostBuilder::engine). Default: it is mapped into the process.
+    pub fn engine(mut self, engine: impl Engine + 'static) -> Self {
+        self.engine = Some(Arc::new(engine));
         self
     }
 
@@ -168,6 +176,7 @@ impl<I: ?Sized + Interface> UpDownUp<I> {
             new: self.new.clone(),
             beside: self.beside.clone(),
             policy: self.policy.clone(),
+            engine: self.engine.clone(),
             drain: self.drain,
             hang: self.hang,
             faults: self.faults,

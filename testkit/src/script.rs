@@ -11,12 +11,13 @@ use crate::{
     report::Report,
 };
 use reslot::{
-    Host, HostBuilder, Policy, RestoredState, RollbackState,
+    Engine, Host, HostBuilder, Policy, RestoredState, RollbackState,
     artifact::{Inspection, Manifest, inspect},
 };
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) new: Option<Artifact>,
     pub(crate) beside: Vec<Artifact>,
     pub(crate) policy: Policy,
+    pub(crate) engine: Option<Arc<dyn Engine>>,
     pub(crate) drain: Duration,
     pub(crate) hang: Duration,
     pub(crate) faults: bool,
@@ -72,7 +74,11 @@ impl Builds<'_> {
     }
 
     pub(crate) fn host_with(&self, policy: Policy) -> HostBuilder {
-        Host::builder().policy(policy).drain_deadline(self.plan.drain)
+        let builder = Host::builder().policy(policy).drain_deadline(self.plan.drain);
+        match &self.plan.engine {
+            Some(engine) => builder.engine(&self.manifests.0.name, engine.clone()),
+            None => builder,
+        }
     }
 
     /// Whether the plugin has state.
@@ -138,8 +144,8 @@ fn prepare<'a>(plan: &'a Plan, folder: &Path) -> Result<Builds<'a>, Broken> {
     // The files have new names, so that a refused file is never one that is being watched.
     let (old, new) = (write("old.so", &old_bytes)?, write("new.so", &new_bytes)?);
     let manifests = (
-        manifest(&plan.old, &old_bytes)?,
-        manifest(plan.new.as_ref().unwrap_or(&plan.old), &new_bytes)?,
+        manifest(plan, &plan.old, &old_bytes)?,
+        manifest(plan, plan.new.as_ref().unwrap_or(&plan.old), &new_bytes)?,
     );
     let (of_old, of_new) = (&manifests.0.name, &manifests.1.name);
     if of_old != of_new {
@@ -156,7 +162,13 @@ fn prepare<'a>(plan: &'a Plan, folder: &Path) -> Result<Builds<'a>, Broken> {
     })
 }
 
-fn manifest(of: &Artifact, bytes: &[u8]) -> Result<Manifest, Broken> {
+fn manifest(plan: &Plan, of: &Artifact, bytes: &[u8]) -> Result<Manifest, Broken> {
+    let refused = |words: &str| Broken::Usage(format!("{} is not an artifact for this host: {words}", of.path().display()));
+    if let Some(engine) = &plan.engine {
+        let linted = engine.lint(&mut bytes.to_vec());
+        let linted = linted.map_err(|error| refused(&format!("{error}; {}", error.remedy())))?;
+        return Ok(linted.manifest);
+    }
     match inspect(bytes) {
         Inspection {
             manifest: Some(manifest),
@@ -168,11 +180,7 @@ fn manifest(of: &Artifact, bytes: &[u8]) -> Result<Manifest, Broken> {
                 .iter()
                 .map(|finding| format!("{finding}; {}", finding.remedy()))
                 .collect();
-            Err(Broken::Usage(format!(
-                "{} is not an artifact for this host: {}",
-                of.path().display(),
-                words.join("; ")
-            )))
+            Err(refused(&words.join("; ")))
         }
     }
 }

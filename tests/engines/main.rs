@@ -10,6 +10,7 @@ use reslot::{
     Native, Policy, RollbackReason, SyncOutcome,
 };
 use reslot_plugin_api::Interface;
+use reslot_testkit::{Artifact, UpDownUp};
 use reslot_tests::{Fixture, Folder};
 use std::time::{Duration, Instant};
 
@@ -331,4 +332,27 @@ fn slot_runs_only_what_its_engines_run() {
     let both = both.expect("the host starts");
     both.load(&library).expect("the native engine runs it");
     assert_eq!(serving(&both, "counter"), Some((1, EngineKind::Native)));
+}
+
+#[test]
+fn testkit_reloads_a_plugin_behind_bytes_up_down_and_up() {
+    let folder = Folder::new();
+    let build = |stamp| {
+        let path = folder.publish(
+            &format!("libfx-counter-{stamp}.so"),
+            &Fixture::build("fx-counter").stamped(stamp),
+        );
+        Artifact::at(path).expect("it is there")
+    };
+    let report = UpDownUp::<dyn Counter>::new(build(1), build(2))
+        .engine(Loopback::new::<dyn Counter>(&Faults::default()))
+        .claimed(|counter| Ok(drop(counter.add(1)?)))
+        .same(|counter| Ok(counter.report()?.total))
+        .panics(|counter| counter.fail("it slipped").map(drop))
+        .run()
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(report.units > 1_000 && report.unmapped > 30, "{report}");
+    // The engine has no preflight.
+    let skipped: Vec<_> = report.skipped().map(|tried| tried.fault.clone()).collect();
+    assert_eq!(skipped, ["a preflight whose process aborts"], "{report}");
 }

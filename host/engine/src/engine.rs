@@ -54,6 +54,32 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     ) -> Result<Box<dyn StagedArtifact>, StageError>;
 }
 
+impl<E: Engine + ?Sized> Engine for Arc<E> {
+    fn kind(&self) -> EngineKind {
+        (**self).kind()
+    }
+
+    fn format(&self) -> &'static str {
+        (**self).format()
+    }
+
+    fn has_format(&self, bytes: &[u8]) -> bool {
+        (**self).has_format(bytes)
+    }
+
+    fn lint(&self, bytes: &mut [u8]) -> Result<Linted, LintError> {
+        (**self).lint(bytes)
+    }
+
+    fn stage(
+        &self,
+        linted: LintedBytes<'_>,
+        write_copy: &dyn Fn() -> Result<StagedFile, StageError>,
+    ) -> Result<Box<dyn StagedArtifact>, StageError> {
+        (**self).stage(linted, write_copy)
+    }
+}
+
 /// The bytes of an artifact as the lint has left them. An engine keeps what it needs to compare the image with them later: their hash proves
 /// of a copy that it has the same bytes.
 #[derive(Clone, Copy)]
