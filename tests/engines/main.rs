@@ -346,7 +346,10 @@ fn testkit_reloads_a_plugin_behind_bytes_up_down_and_up() {
     };
     let report = UpDownUp::<dyn Counter>::new(build(1), build(2))
         .engine(Loopback::new::<dyn Counter>(&Faults::default()))
-        .claimed(|counter| Ok(drop(counter.add(1)?)))
+        .claimed(|counter| {
+            counter.add(1)?;
+            Ok(())
+        })
         .same(|counter| Ok(counter.report()?.total))
         .panics(|counter| counter.fail("it slipped").map(drop))
         .run()
