@@ -12,7 +12,7 @@ mod decode;
 mod encode;
 
 pub use bytes::{Invalid, to_array};
-pub use decode::{Back, Decoder, Elements};
+pub use decode::{DecodedSlice, Decoder, NewValues};
 pub use encode::Encoder;
 pub(crate) use encode::Handles;
 
@@ -76,7 +76,7 @@ pub unsafe trait Crossing: Send + Sync + 'static {
 
     #[doc(hidden)]
     #[inline]
-    fn decode_slice<'a>(from: &mut Decoder<'a>) -> Result<Elements<'a, Self>, MarshalError>
+    fn decode_slice<'a>(from: &mut Decoder<'a>) -> Result<DecodedSlice<'a, Self>, MarshalError>
     where
         Self: Sized,
     {
@@ -94,11 +94,11 @@ pub unsafe trait Crossing: Send + Sync + 'static {
 
     #[doc(hidden)]
     #[inline]
-    fn decode_back<'a>(from: &mut Decoder<'a>, sent: usize) -> Result<Back<'a, Self>, MarshalError>
+    fn decode_new_values<'a>(from: &mut Decoder<'a>, sent: usize) -> Result<NewValues<'a, Self>, MarshalError>
     where
         Self: Sized,
     {
-        from.back(sent)
+        from.new_values(sent)
     }
 }
 
@@ -256,7 +256,7 @@ pub unsafe trait Returned: Sized {
     unsafe fn copy_out(wire: &Self::Wire) -> Self;
     /// The fewest bytes of a value in a message of [`marshal`](crate::marshal).
     #[doc(hidden)]
-    const LEAST: usize;
+    const MIN_ENCODED_LEN: usize;
     /// Writes the wire form into a message.
     #[doc(hidden)]
     fn encode(wire: &Self::Wire, into: &mut Encoder<'_>) -> Result<(), MarshalError>;
@@ -296,7 +296,7 @@ unsafe impl<T: Crossing> Returned for T {
         unsafe { std::ptr::read(wire) }
     }
 
-    const LEAST: usize = size_of::<T>();
+    const MIN_ENCODED_LEN: usize = size_of::<T>();
 
     #[inline]
     fn encode(wire: &T, into: &mut Encoder<'_>) -> Result<(), MarshalError> {
@@ -335,7 +335,7 @@ unsafe impl Returned for String {
         wire.as_str().to_owned()
     }
 
-    const LEAST: usize = size_of::<u32>();
+    const MIN_ENCODED_LEN: usize = size_of::<u32>();
 
     #[inline]
     fn encode(wire: &RString, into: &mut Encoder<'_>) -> Result<(), MarshalError> {
@@ -363,7 +363,7 @@ unsafe impl<T: Returned> Returned for Vec<T> {
         wire.as_slice().iter().map(|value| unsafe { T::copy_out(value) }).collect()
     }
 
-    const LEAST: usize = size_of::<u32>();
+    const MIN_ENCODED_LEN: usize = size_of::<u32>();
 
     #[inline]
     fn encode(wire: &Self::Wire, into: &mut Encoder<'_>) -> Result<(), MarshalError> {
@@ -373,7 +373,7 @@ unsafe impl<T: Returned> Returned for Vec<T> {
 
     #[inline]
     fn decode(from: &mut Decoder<'_>) -> Result<Self::Wire, MarshalError> {
-        let len = from.count(T::LEAST)?;
+        let len = from.count(T::MIN_ENCODED_LEN)?;
         T::decode_all(len, from).map(RVec::from)
     }
 }
@@ -396,7 +396,7 @@ unsafe impl<T: Returned> Returned for Option<T> {
         }
     }
 
-    const LEAST: usize = 1;
+    const MIN_ENCODED_LEN: usize = 1;
 
     #[inline]
     fn encode(wire: &Self::Wire, into: &mut Encoder<'_>) -> Result<(), MarshalError> {
@@ -439,7 +439,7 @@ unsafe impl<T: Returned, E: Returned> Returned for Result<T, E> {
             RResult::RErr(error) => Err(unsafe { E::copy_out(error) }),
         }
     }
-    const LEAST: usize = 1;
+    const MIN_ENCODED_LEN: usize = 1;
 
     #[inline]
     fn encode(wire: &Self::Wire, into: &mut Encoder<'_>) -> Result<(), MarshalError> {

@@ -40,7 +40,7 @@
 pub(crate) mod error;
 mod unsupported;
 
-pub use crate::crossing::{Back, Decoder, Elements, Encoder, Invalid, to_array};
+pub use crate::crossing::{DecodedSlice, Decoder, Encoder, Invalid, NewValues, to_array};
 pub use crate::interface::{
     ActiveLentObjects, Call, CallContext, Dispatch, INSTANCE, LentEntry, LentObjects, MAX_NESTED_CALLS, MarshalStep,
     Marshalling, RemoteInstance, RemoteObject, ReplyBuffer, Transport, call_stub, code, dispatch_instance, fail_unsupported,

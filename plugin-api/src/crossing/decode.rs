@@ -5,7 +5,7 @@ use crate::marshal::error::MarshalError;
 use std::{marker::PhantomData, ops::Deref};
 
 /// A `Vec` may need so many times the memory of the message that it comes in.
-const MOST_GROWTH: usize = 64;
+const MAX_GROWTH: usize = 64;
 /// A `Vec` of so many bytes is always accepted.
 const ALWAYS_ALLOWED: usize = 1 << 20;
 
@@ -70,7 +70,7 @@ impl<'a> Decoder<'a> {
 
     /// Refuses elements that would need much more memory than the message has, such as many `None`s of a large type.
     pub(super) fn check_growth(&self, len: usize, size: usize) -> Result<(), MarshalError> {
-        let most = self.message.len().saturating_mul(MOST_GROWTH).max(ALWAYS_ALLOWED);
+        let most = self.message.len().saturating_mul(MAX_GROWTH).max(ALWAYS_ALLOWED);
         match len.checked_mul(size) {
             Some(bytes) if bytes <= most => Ok(()),
             _ => Err(MarshalError::Length {
@@ -99,13 +99,13 @@ impl<'a> Decoder<'a> {
 
     /// A slice of plain values, where it lies if it is aligned there.
     #[inline]
-    pub fn slice<T: Crossing>(&mut self) -> Result<Elements<'a, T>, MarshalError> {
+    pub fn slice<T: Crossing>(&mut self) -> Result<DecodedSlice<'a, T>, MarshalError> {
         let len = self.count(size_of::<T>())?;
         let (at, bytes) = self.take_values::<T>(len)?;
         match bytes::borrow_all(bytes, len).map_err(|_| invalid::<T>(at))? {
-            Some(values) => Ok(Elements::InPlace(values)),
+            Some(values) => Ok(DecodedSlice::InPlace(values)),
             None => bytes::copy_all(bytes, len)
-                .map(Elements::Copied)
+                .map(DecodedSlice::Copied)
                 .map_err(|_| invalid::<T>(at)),
         }
     }
@@ -119,7 +119,7 @@ impl<'a> Decoder<'a> {
 
     /// The new values of a slice that was sent with `sent` elements.
     #[inline]
-    pub fn back<T: Crossing>(&mut self, sent: usize) -> Result<Back<'a, T>, MarshalError> {
+    pub fn new_values<T: Crossing>(&mut self, sent: usize) -> Result<NewValues<'a, T>, MarshalError> {
         let len = self.count(size_of::<T>())?;
         if len != sent {
             return Err(MarshalError::OtherLength {
@@ -129,7 +129,7 @@ impl<'a> Decoder<'a> {
         }
         let (at, bytes) = self.take_values::<T>(len)?;
         bytes::valid_all::<T>(bytes, len).map_err(|_| invalid::<T>(at))?;
-        Ok(Back { bytes, of: PhantomData })
+        Ok(NewValues { bytes, of: PhantomData })
     }
 
     /// A text.
@@ -170,14 +170,14 @@ fn invalid<T: Crossing>(at: usize) -> MarshalError {
 }
 
 /// A slice of a message.
-pub enum Elements<'a, T> {
+pub enum DecodedSlice<'a, T> {
     /// In the message itself.
     InPlace(&'a [T]),
     /// Copied, because the message is not aligned for it.
     Copied(Vec<T>),
 }
 
-impl<T> Deref for Elements<'_, T> {
+impl<T> Deref for DecodedSlice<'_, T> {
     type Target = [T];
 
     #[inline]
@@ -190,16 +190,16 @@ impl<T> Deref for Elements<'_, T> {
 }
 
 /// The checked new values of a `&mut` slice.
-pub struct Back<'a, T> {
+pub struct NewValues<'a, T> {
     bytes: &'a [u8],
     of: PhantomData<T>,
 }
 
-impl<T: Crossing> Back<'_, T> {
-    /// Overwrites the caller's slice, which has the length that was given to [`Decoder::back`].
+impl<T: Crossing> NewValues<'_, T> {
+    /// Overwrites the caller's slice, which has the length that was given to [`Decoder::new_values`].
     #[inline]
     pub fn copy_to(self, values: &mut [T]) {
-        // SAFETY: `Decoder::back` has found valid values in the bytes.
+        // SAFETY: `Decoder::new_values` has found valid values in the bytes.
         unsafe { bytes::overwrite(values, self.bytes) };
     }
 }

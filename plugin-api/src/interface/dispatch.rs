@@ -73,7 +73,7 @@ pub struct CallContext<'a> {
     pub(super) transport: &'a dyn Transport,
     pub(super) lends: LentObjects<'a>,
     /// Set if a call to an object of the other side has failed because of that side. The object that is served is unwound then.
-    pub(super) foreign: &'a Cell<bool>,
+    pub(super) remote_failure: &'a Cell<bool>,
 }
 
 /// Where a reply is written.
@@ -146,7 +146,7 @@ pub unsafe fn dispatch_instance(
     let context = CallContext {
         transport,
         lends: LentObjects::default(),
-        foreign: &Cell::new(false),
+        remote_failure: &Cell::new(false),
     };
     // SAFETY: the caller's promise.
     let served = unsafe {

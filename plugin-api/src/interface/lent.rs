@@ -160,14 +160,14 @@ impl<'a> LentObjects<'a> {
         reply: &mut dyn ReplyBuffer,
         transport: &dyn Transport,
     ) -> (u32, Option<MarshalError>) {
-        let foreign = Cell::new(false);
+        let remote_failure = Cell::new(false);
         let context = CallContext {
             transport,
             lends: LentObjects {
                 depth: self.depth + 1,
                 ..self
             },
-            foreign: &foreign,
+            remote_failure: &remote_failure,
         };
         let served = self.find(handle).and_then(|(frame, entry)| {
             if self.depth == MAX_NESTED_CALLS {
@@ -178,7 +178,7 @@ impl<'a> LentObjects<'a> {
             // at least as strong as the method's receiver asks, and `_borrow` excludes all other calls through the handle that
             // would conflict. The caller of the stub cannot use the object before its call ends.
             let status = unsafe { (entry.dispatch)(entry.object, method, context, request, reply) }?;
-            if status == Status::CALLBACK && !foreign.get() {
+            if status == Status::CALLBACK && !remote_failure.get() {
                 frame.panicked.set(true);
             }
             Ok(status)

@@ -157,7 +157,7 @@ pub(super) struct Stub<'a> {
     target: u64,
     lends: LentObjects<'a>,
     /// See [`CallContext`]; none of an instance.
-    foreign: Option<&'a Cell<bool>>,
+    remote_failure: Option<&'a Cell<bool>>,
 }
 
 /// Makes the call of a generated stub function.
@@ -203,8 +203,8 @@ pub unsafe fn call_stub(
     // A call that was completed stays so, even if the transport has an error after that: its result was written.
     let status = call.status.unwrap_or(Status::FAILED);
     let is_ours = status == Status::OK || status == Status::CALLBACK && call.lends.panicked();
-    if let Some(foreign) = stub.foreign.filter(|_| !is_ours) {
-        foreign.set(true);
+    if let Some(remote_failure) = stub.remote_failure.filter(|_| !is_ours) {
+        remote_failure.set(true);
     }
     status
 }
@@ -219,8 +219,8 @@ pub unsafe fn fail_unsupported(data: *mut (), method: u32) -> Status {
     let stub = unsafe { &*data.cast::<Stub<'_>>() };
     failed(stub, method, TransportError::Borrowed);
     // The unwinding that follows does not begin on this side.
-    if let Some(foreign) = stub.foreign {
-        foreign.set(true);
+    if let Some(remote_failure) = stub.remote_failure {
+        remote_failure.set(true);
     }
     Status::FAILED
 }
@@ -328,7 +328,7 @@ impl<'a> RemoteObject<'a> {
                 transport: context.transport,
                 target: handle,
                 lends: context.lends,
-                foreign: Some(context.foreign),
+                remote_failure: Some(context.remote_failure),
             },
             // SAFETY: it is the stub table of `I`, whose description lists its methods.
             table: unsafe { StubTable::new(I::stubs(), I::DESCRIPTION.methods.len(), functions) },
@@ -371,7 +371,7 @@ impl RemoteInstance {
             transport: unsafe { &*borrowed },
             target: INSTANCE,
             lends: LentObjects::default(),
-            foreign: None,
+            remote_failure: None,
         };
         Self {
             stub: Rc::new(stub),

@@ -49,7 +49,7 @@ fn stub(method: &Method, name: &Ident, index: usize) -> TokenStream {
                 .arguments
                 .iter()
                 .scan(0_usize, |lent, argument| Some(encode(argument, lent)));
-            let back = method
+            let new_value = method
                 .arguments
                 .iter()
                 .enumerate()
@@ -68,7 +68,7 @@ fn stub(method: &Method, name: &Ident, index: usize) -> TokenStream {
                         ::reslot_plugin_api::__private::marshal::MarshalStep::Encode(__into) => { #(#encode)* }
                         ::reslot_plugin_api::__private::marshal::MarshalStep::Decode(__from) => {
                             let __value = #decode(__from)?;
-                            #(#back)*
+                            #(#new_value)*
                             __from.finish()?;
                             #(#keep)*
                             // SAFETY: the caller has given room for the value.
@@ -153,21 +153,21 @@ fn encode(argument: &Argument, lent: &mut usize) -> TokenStream {
     }
 }
 
-fn back_name(at: usize) -> Ident {
+fn new_value_name(at: usize) -> Ident {
     format_ident!("__back_{at}", span = Span::mixed_site())
 }
 
 /// The caller's side: reads and checks the new value of a `&mut` argument.
 fn take_back(argument: &Argument, at: usize) -> Option<TokenStream> {
-    let (name, back) = (&argument.name, back_name(at));
+    let (name, new_value) = (&argument.name, new_value_name(at));
     match &argument.passed {
         Passed::Ref { mutable: true, of } => {
             let decode = crossing(of, "decode_value");
-            Some(quote!(let #back = #decode(__from)?;))
+            Some(quote!(let #new_value = #decode(__from)?;))
         }
         Passed::Slice { mutable: true, of } => {
-            let decode = crossing(of, "decode_back");
-            Some(quote!(let #back = #decode(__from, #name.len())?;))
+            let decode = crossing(of, "decode_new_values");
+            Some(quote!(let #new_value = #decode(__from, #name.len())?;))
         }
         _ => None,
     }
@@ -175,10 +175,10 @@ fn take_back(argument: &Argument, at: usize) -> Option<TokenStream> {
 
 /// The caller's side: writes the new value, after the whole reply was checked.
 fn give_back(argument: &Argument, at: usize) -> Option<TokenStream> {
-    let (name, back) = (&argument.name, back_name(at));
+    let (name, new_value) = (&argument.name, new_value_name(at));
     match &argument.passed {
-        Passed::Ref { mutable: true, .. } => Some(quote!(*#name = #back;)),
-        Passed::Slice { mutable: true, .. } => Some(quote!(#back.copy_to(#name.as_mut_slice());)),
+        Passed::Ref { mutable: true, .. } => Some(quote!(*#name = #new_value;)),
+        Passed::Slice { mutable: true, .. } => Some(quote!(#new_value.copy_to(#name.as_mut_slice());)),
         _ => None,
     }
 }
@@ -236,7 +236,7 @@ fn dispatched(method: &Method, table: &Ident, index: usize) -> TokenStream {
     });
     let receive = method.arguments.iter().map(receive);
     let received = method.arguments.iter().map(received);
-    let back = method.arguments.iter().filter_map(encode_back);
+    let new_value = method.arguments.iter().filter_map(encode_new_value);
     let out = out_wire(&method.returns);
     let encode = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::encode);
     let call = match in_registers(&method.returns) {
@@ -264,7 +264,7 @@ fn dispatched(method: &Method, table: &Ident, index: usize) -> TokenStream {
             let __value = unsafe { __out.assume_init() };
             __reply.put(|__into| {
                 #encode(&__value, __into)?;
-                #(#back)*
+                #(#new_value)*
                 ::core::result::Result::Ok(())
             })?;
             ::core::result::Result::Ok(__status)
@@ -317,7 +317,7 @@ fn received(argument: &Argument) -> TokenStream {
 }
 
 /// The callee's side: writes the new value of a `&mut` argument.
-fn encode_back(argument: &Argument) -> Option<TokenStream> {
+fn encode_new_value(argument: &Argument) -> Option<TokenStream> {
     let name = &argument.name;
     match &argument.passed {
         Passed::Ref { mutable: true, of } => {
