@@ -246,6 +246,11 @@ fn health_check_notices_an_instance_that_ended_between_two_calls() {
     place.load("fx-moody", 1);
     let moody = place.host.slot::<dyn Moody>("moody").expect("it serves");
     place.next_call(Fault::EndsAlone);
+    let end = place.wait_for(|event| match event {
+        Event::InstanceEnded { generation: 1, end, .. } => Some(end.clone()),
+        _ => None,
+    });
+    assert_eq!(end, trap(0));
     place.wait_for_replacement();
     assert_eq!(moody.load().add(1).expect("it answers"), 1);
 }

@@ -2,13 +2,13 @@
 
 use crate::{
     names::{
-        IMAGES_DAMAGED, IMAGES_NOT_COMPARED, LEFT_BYTES, PANICS, REFUSALS, RELOAD_SECONDS, RELOADS, REPAIRS_GIVEN_UP,
-        ROLLBACK_SECONDS, ROLLBACKS, begin, count, gauge, seconds,
+        IMAGES_DAMAGED, IMAGES_NOT_COMPARED, INSTANCES_ENDED, LEFT_BYTES, PANICS, REFUSALS, RELOAD_SECONDS, RELOADS,
+        REPAIRS_GIVEN_UP, ROLLBACK_SECONDS, ROLLBACKS, begin, count, gauge, seconds,
     },
     words::{self, no_slot as none, slot as of},
 };
 use metrics::{Label, Recorder};
-use reslot_runtime::{Cause, Event, HookError, Outcome, Refusal, ReloadReport, RetireReport, UnloadReport};
+use reslot_runtime::{Cause, Event, Fault, HookError, Outcome, Refusal, ReloadReport, RetireReport, UnloadReport};
 use std::sync::Arc;
 
 /// Creates a slot's counters for alerts with 0, because `increase` does not see the first value of a series.
@@ -28,7 +28,7 @@ fn beginnings(slot: &Label, outcomes: &[&'static str], places: &[&'static str], 
     for place in places {
         begin(to, PANICS, [slot.clone(), Label::from_static_parts("where", place)]);
     }
-    for name in [IMAGES_DAMAGED, IMAGES_NOT_COMPARED, REPAIRS_GIVEN_UP] {
+    for name in [IMAGES_DAMAGED, IMAGES_NOT_COMPARED, INSTANCES_ENDED, REPAIRS_GIVEN_UP] {
         begin(to, name, [slot.clone()]);
     }
     let full = Label::from_static_parts("cause", words::QUARANTINE_FULL);
@@ -54,7 +54,10 @@ pub(crate) fn event(known: Known<'_>, event: &Event, to: &dyn Recorder) {
         Event::ImageDamaged { slot, .. } => count(to, IMAGES_DAMAGED, [known(slot)]),
         Event::ImageNotCompared { slot, .. } => count(to, IMAGES_NOT_COMPARED, [known(slot)]),
         Event::RepairGivenUp { slot, .. } => count(to, REPAIRS_GIVEN_UP, [known(slot)]),
-        Event::CallFailed { slot, .. } => panicked(to, of(slot.clone()), words::CALL),
+        Event::CallFailed { slot, error, .. } if matches!(error.fault(), Fault::Panicked { .. }) => {
+            panicked(to, of(slot.clone()), words::CALL);
+        }
+        Event::InstanceEnded { slot, .. } => count(to, INSTANCES_ENDED, [known(slot)]),
         Event::ThreadPanicked { slot, .. } => panicked(to, known(slot), words::THREAD),
         Event::StopFailed { slot, error, .. } | Event::RestartFailed { slot, error, .. } => hook(to, known(slot), error),
         Event::Retired(report) => retired(known(&report.slot), report, to),

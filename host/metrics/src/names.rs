@@ -12,6 +12,7 @@ pub(crate) const IMAGES_STANDBY: &str = "reslot_images_standby";
 pub(crate) const IMAGES_QUARANTINED: &str = "reslot_images_quarantined";
 pub(crate) const IMAGES_DAMAGED: &str = "reslot_images_damaged_total";
 pub(crate) const IMAGES_NOT_COMPARED: &str = "reslot_images_not_compared_total";
+pub(crate) const INSTANCES_ENDED: &str = "reslot_instances_ended_total";
 pub(crate) const REPAIRS_GIVEN_UP: &str = "reslot_image_repairs_given_up_total";
 pub(crate) const LIVE_BYTES: &str = "reslot_plugin_live_bytes";
 pub(crate) const LEFT_BYTES: &str = "reslot_plugin_left_bytes";
@@ -82,6 +83,12 @@ pub(crate) fn describe(recorder: &dyn Recorder) {
             IMAGES_NOT_COMPARED,
             Unit::Count,
             "Reports that an image could not be compared with its artifact.",
+        ),
+        (
+            counter,
+            INSTANCES_ENDED,
+            Unit::Count,
+            "Instances in sandboxes or processes of their own that have ended: at a deadline or a limit, by a trap, or by a crash.",
         ),
         (
             counter,

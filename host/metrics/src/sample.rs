@@ -39,12 +39,13 @@ pub(crate) fn concerned(host: &Asking<'_>, event: &Event, late: &Mutex<LateHolde
         | Event::Staged { slot, .. }
         | Event::DrainTimeout { slot, .. }
         | Event::Released { slot, .. }
+        | Event::InstanceEnded { slot, .. }
         | Event::CallFailed { slot, .. } => slot,
         Event::Refused(_) => return images(host, to),
         Event::ShutDown => return all(host, late, to),
         _ => return,
     };
-    if !matches!(event, Event::CallFailed { .. }) {
+    if !matches!(event, Event::CallFailed { .. } | Event::InstanceEnded { .. }) {
         images(host, to);
     }
     let Some(info) = host.find_slot(name) else { return };

@@ -411,6 +411,15 @@ pub enum Event {
         /// The generation whose image is damaged.
         damaged: u64,
     },
+    /// An instance has ended that ran in a sandbox or in a process of its own. It is rolled back or replaced next.
+    InstanceEnded {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// How it has ended.
+        end: InstanceEnd,
+    },
     /// An instance that had ended was replaced: the slot has a new generation of the same artifact, with the state that was saved last.
     InstanceReplaced {
         /// The slot.

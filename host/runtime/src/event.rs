@@ -363,7 +363,8 @@ fn trace(event: &Event) {
             tracing::error!("{event}");
         }
         Event::ImageRenewed { .. } => tracing::info!("{event}"),
-        Event::InstanceReplaced { .. } => tracing::warn!("{event}"),
+        Event::InstanceEnded { .. } => tracing::error!("{event}"),
+        Event::InstanceReplaced { .. } => tracing::info!("{event}"),
         Event::Retired(report) => match &report.outcome {
             Outcome::Unmapped(_) => {
                 tracing::info!(

@@ -40,6 +40,7 @@ impl Event {
             Self::ImageNotCompared { .. } => "image-not-compared",
             Self::RepairGivenUp { .. } => "repair-given-up",
             Self::ImageRenewed { .. } => "image-renewed",
+            Self::InstanceEnded { .. } => "instance-ended",
             Self::InstanceReplaced { .. } => "instance-replaced",
             Self::SnapshotDamaged { .. } => "snapshot-damaged",
             Self::DrainTimeout { .. } => "drain-timeout",
@@ -111,6 +112,7 @@ impl Event {
             | Self::ImageNotCompared { slot, generation, .. }
             | Self::RepairGivenUp { slot, generation, .. }
             | Self::ImageRenewed { slot, generation, .. }
+            | Self::InstanceEnded { slot, generation, .. }
             | Self::InstanceReplaced { slot, generation, .. }
             | Self::DrainTimeout { slot, generation, .. }
             | Self::Released { slot, generation, .. }

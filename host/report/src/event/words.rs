@@ -245,6 +245,9 @@ impl Event {
                 f,
                 "{slot}: generation {generation}, of the same artifact, replaced generation {damaged}, whose image is damaged"
             ),
+            Self::InstanceEnded { slot, generation, end } => {
+                write!(f, "{slot}: the instance of generation {generation} has ended: {end}")
+            }
             Self::InstanceReplaced {
                 slot,
                 generation,

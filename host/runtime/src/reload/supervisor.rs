@@ -270,9 +270,7 @@ fn checked_now(generation: &Generation) -> CheckResult {
     let begun = Instant::now();
     let health = check(generation);
     // A sandbox or a process may end between two calls.
-    if let Some(end) = generation.instance().ended() {
-        generation.call_stats().has_ended(&end);
-    }
+    generation.look_for_end();
     CheckResult {
         health,
         ran: (begun, Instant::now()),

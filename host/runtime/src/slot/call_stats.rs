@@ -185,7 +185,7 @@ impl CallStats {
 
     /// Somebody has met the end of the instance. Answers whether it was the first.
     #[cold]
-    pub(crate) fn has_ended(&self, end: &InstanceEnd) -> bool {
+    pub(super) fn has_ended(&self, end: &InstanceEnd) -> bool {
         let mut known = self.end.lock();
         if known.is_some() {
             return false;

@@ -50,7 +50,7 @@ use reslot_engine::{
 };
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
-    Backtrace, CallError, Fault,
+    Backtrace, CallError, Fault, InstanceEnd,
 };
 use reslot_report::{Event, HookError};
 use reslot_sync::{
@@ -448,6 +448,28 @@ impl Drop for Inside {
     }
 }
 
+impl CallTarget {
+    /// Somebody has met the end of the instance. It is reported once.
+    fn note_end(&self, end: &InstanceEnd) {
+        if self.call_stats.has_ended(end) {
+            self.log.push(Event::InstanceEnded {
+                slot: self.slot.clone(),
+                generation: self.number,
+                end: end.clone(),
+            });
+        }
+    }
+}
+
+impl Generation {
+    /// Looks whether its instance has ended since the last call, and reports that.
+    pub(crate) fn look_for_end(&self) {
+        if let Some(end) = self.instance().ended() {
+            self.target.note_end(&end);
+        }
+    }
+}
+
 /// What the transport has stored for a call that failed on its way.
 fn fault_of(failure: Option<CallFailure>) -> Fault {
     match failure {
@@ -497,9 +519,8 @@ impl Callee for CallTarget {
             // The version is not at fault.
             Fault::NotCarried { .. } => {}
             Fault::InstanceEnded(end) => {
-                if !self.call_stats.has_ended(end) {
-                    return error;
-                }
+                self.note_end(end);
+                return error;
             }
             _ => self.call_stats.panicked(&error),
         }
