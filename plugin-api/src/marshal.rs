@@ -38,7 +38,6 @@
 //! has, so it cannot unwind its caller.
 
 pub(crate) mod error;
-mod unsupported;
 
 pub use crate::crossing::{DecodedSlice, Decoder, Encoder, Invalid, NewValues, to_array};
 pub use crate::interface::{
@@ -46,7 +45,6 @@ pub use crate::interface::{
     Marshalling, RemoteInstance, RemoteObject, ReplyBuffer, Transport, call_stub, code, dispatch_instance, fail_unsupported,
 };
 pub use error::{MarshalError, TransportError};
-pub use unsupported::{Reason, Unsupported, unsupported};
 
 /// Where a message should be aligned to, so that slices in it need not be copied.
 pub const MESSAGE_ALIGN: usize = 16;

@@ -4,11 +4,13 @@
 //! - [`ContentHash`] identifies an artifact; [`HashPrefix`] is the beginning of a hash, as a person types it.
 //! - [`manifest`] reads an artifact's manifest: its interface with every layout, its compiler, its state's schemas.
 //! - [`compat`] compares two interfaces and names each difference.
+//! - [`boundary`] names the methods that cannot be carried to a sandbox or to another process.
 //! - [`lint`] decides whether a host may load an artifact, and lists every reason for a refusal.
 //!
 //! This crate does not depend on a host, only on `reslot-plugin-api` and on parsers.
 #![forbid(unsafe_code)]
 
+pub mod boundary;
 pub mod compat;
 mod content;
 pub mod lint;

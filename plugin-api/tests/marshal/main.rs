@@ -8,5 +8,4 @@ mod generated;
 mod hostile;
 mod interfaces;
 mod loopback;
-mod refused;
 mod shapes;
