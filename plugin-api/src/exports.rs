@@ -8,12 +8,13 @@ use crate::{
         self, logs,
         memory::{self, Allocator},
     },
-    interface::{Access, Implements, Owned, contain},
+    interface::{Access, Call, Implements, LentObjects, Marshalling, Owned, Transport, code, contain, dispatch_instance},
     manifest::SOURCES,
+    marshal::error::TransportError,
     plugin::{Context, Loadable, migrate_all},
     root::{
-        BoundsAbi, BufferAbi, ContextAbi, HealthAbi, HostTableRef, MAGIC, RemainsAbi, Root, RootRef, StateAnswer,
-        StateOutcome, Writer,
+        BoundsAbi, Buffer, BufferAbi, ContextAbi, HealthAbi, HostTableRef, LentAbi, LinkAbi, MAGIC, RemainsAbi, RequestAbi,
+        Root, RootRef, StateAnswer, StateOutcome, Writer,
     },
     settings::ConfigValue,
     state::{self, Met},
@@ -150,6 +151,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
         restore_within: Self::restore_within,
         migrate_within: Self::migrate_within,
         end_workers_of: Self::end_workers_of,
+        dispatch: Self::dispatch,
     });
 
     /// The root.
@@ -289,6 +291,29 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
         names
     }
 
+    unsafe extern "C" fn dispatch(instance: *mut (), request: RequestAbi<'_>, into: &mut BufferAbi, link: LinkAbi) -> u32 {
+        if P::IS_LINKED {
+            // A linked plugin is called through its table.
+            return code::FAILED;
+        }
+        let mut reply = Vec::new();
+        let object = (instance, P::table::<I>());
+        let bytes = request.bytes.as_slice();
+        // SAFETY: the host passes what `create` answered, and keeps calls apart as the receivers of the methods say.
+        let (code, _) = unsafe {
+            dispatch_instance(
+                &Marshalling::of::<I>(),
+                object,
+                request.method,
+                bytes,
+                &mut reply,
+                &ToCaller(link),
+            )
+        };
+        Writer::new(into).put(&reply);
+        code
+    }
+
     extern "C" fn shutdown() {
         if P::IS_LINKED {
             return;
@@ -382,6 +407,47 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
         // SAFETY: the caller's promise.
         unsafe { P::inside(instance, |host| guarded(|| body(host))) }
     }
+}
+
+/// Carries calls to objects that the caller has lent.
+struct ToCaller(LinkAbi);
+
+impl Transport for ToCaller {
+    fn call(&self, call: &mut Call<'_>) -> Result<(), TransportError> {
+        let mut bytes = vec![0; call.request_len()?];
+        call.encode(&mut bytes)?;
+        let request = RequestAbi {
+            target: call.target(),
+            method: call.method(),
+            bytes: bytes[..].into(),
+        };
+        let lends = call.lends();
+        let lent = LentAbi {
+            context: (&raw const lends).cast(),
+            serve: serve_lent,
+        };
+        let mut reply = Buffer::with_capacity(0);
+        // SAFETY: the link is valid during the call of the instance, which this is a part of. All arguments live until it is back.
+        let code = unsafe { (self.0.call)(self.0.context, request, reply.as_abi(), lent) };
+        call.complete(code, &reply.into_vec())
+    }
+
+    fn failed(&self, method: u32, error: TransportError) {
+        let words = cut_words(error);
+        // SAFETY: as above.
+        unsafe { (self.0.failed)(self.0.context, method, words.as_str().into()) };
+    }
+}
+
+/// Calls what the plugin has lent in one call.
+unsafe extern "C" fn serve_lent(context: *const (), request: RequestAbi<'_>, into: &mut BufferAbi, link: LinkAbi) -> u32 {
+    // SAFETY: `ToCaller::call` has made the context, and has not returned; this is its thread.
+    let lends = unsafe { *context.cast::<LentObjects<'_>>() };
+    let mut reply = Vec::new();
+    let bytes = request.bytes.as_slice();
+    let (code, _) = lends.serve(request.target, request.method, bytes, &mut reply, &ToCaller(link));
+    Writer::new(into).put(&reply);
+    code
 }
 
 /// [`guarded`], for code that encodes or decodes a state.

@@ -117,9 +117,9 @@ pub mod __private {
         pub use crate::inside::stack::left as stack_left;
         pub use crate::linked::{Linked, LinkedImage};
         pub use crate::root::{
-            BoundsAbi, FaultAbi, HostTable, HostTableRef, LoadedAbi, LogKind, LogRecord, LogValue, MAGIC, NO_PARENT,
-            PanicRecord, PassAbi, PeerRefusalAbi, ROOT_SYMBOL, RemainsAbi, Root, RootRef, SpanDeed, StateAnswer,
-            VIRTUAL_KEYS, ValueKind,
+            BoundsAbi, FaultAbi, HostTable, HostTableRef, LentAbi, LinkAbi, LoadedAbi, LogKind, LogRecord, LogValue, MAGIC,
+            NO_PARENT, PanicRecord, PassAbi, PeerRefusalAbi, ROOT_SYMBOL, RemainsAbi, RequestAbi, Root, RootRef, SpanDeed,
+            StateAnswer, VIRTUAL_KEYS, ValueKind,
         };
 
         pub use abi_stable::StableAbi;

@@ -8,12 +8,15 @@ use abi_stable::{
 };
 
 mod buffer;
+mod calls;
 mod log;
 mod peer;
 
 pub use log::{LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed, ValueKind};
 
 pub use buffer::{Buffer, BufferAbi, Writer};
+
+pub use calls::{LentAbi, LinkAbi, RequestAbi};
 
 pub use peer::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
 
@@ -104,6 +107,11 @@ pub struct Root {
     /// Like `end_workers`, for the threads of one instance. An image with this function may have several instances.
     #[sabi(missing_field(option))]
     pub end_workers_of: extern "C" fn(instance: *const ()) -> RString,
+    /// Makes a call of the instance that has come as bytes. Writes the reply, and returns its [`code`](crate::marshal::code). `link` leads to
+    /// the objects that the caller has lent.
+    #[sabi(missing_field(option))]
+    pub dispatch:
+        unsafe extern "C" fn(instance: *mut (), request: RequestAbi<'_>, reply: &mut BufferAbi, link: LinkAbi) -> u32,
 }
 
 /// [`Health`](crate::Health) as it crosses.

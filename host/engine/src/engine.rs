@@ -13,7 +13,7 @@ use reslot_artifact::{
     manifest::Manifest,
 };
 use reslot_plugin_api::{
-    __private::{ContextAbi, marshal::Marshalling},
+    __private::{BufferAbi, ContextAbi, LinkAbi, RequestAbi, marshal::Marshalling},
     Health, InstanceEnd,
 };
 use reslot_report::{
@@ -310,6 +310,21 @@ pub unsafe trait Object: Send + Sync {
     /// answers the state that was saved last.
     fn ended(&self) -> Option<InstanceEnd> {
         None
+    }
+
+    /// Makes a call that has come as bytes, in a process that has mapped the plugin for a host elsewhere. Writes the reply, and returns its code;
+    /// none if the plugin's SDK cannot do that.
+    ///
+    /// # Safety
+    /// The caller keeps calls apart as the receivers of the methods say. `link` is valid during this call.
+    unsafe fn dispatch(&self, request: RequestAbi<'_>, reply: &mut BufferAbi, link: LinkAbi) -> Option<u32> {
+        let _ = (request, reply, link);
+        None
+    }
+
+    /// Whether [`dispatch`](Self::dispatch) can call it.
+    fn has_dispatch(&self) -> bool {
+        false
     }
 
     /// The state, encoded into the host's memory; none if the plugin has no state. `capacity` is the expected size, which saves

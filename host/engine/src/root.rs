@@ -6,7 +6,10 @@ use crate::{
     panics::{PanicReport, take_panic},
 };
 use reslot_plugin_api::{
-    __private::{BoundsAbi, Buffer, ContextAbi, RResult, RString, RootRef, StateAnswer, StateOutcome, cut, stack_left},
+    __private::{
+        BoundsAbi, Buffer, BufferAbi, ContextAbi, LinkAbi, RResult, RString, RequestAbi, RootRef, StateAnswer, StateOutcome,
+        cut, stack_left,
+    },
     Backtrace, Health, MAX_STATE_LEVELS,
 };
 use reslot_report::HookError;
@@ -219,6 +222,18 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
     /// It is asked for while a gate is closed, so this calls no code of the plugin or the program.
     fn table(&self) -> *const () {
         self.table.0
+    }
+
+    unsafe fn dispatch(&self, request: RequestAbi<'_>, reply: &mut BufferAbi, link: LinkAbi) -> Option<u32> {
+        self.on(|root, data| {
+            let dispatch = root.dispatch()?;
+            // SAFETY: the object is live; the rest is the caller's promise.
+            Some(unsafe { dispatch(data, request, reply, link) })
+        })
+    }
+
+    fn has_dispatch(&self) -> bool {
+        self.access.within(|root| root.dispatch().is_some())
     }
 
     /// If the stack of the calling thread is too small, another thread does this while the calling one waits.

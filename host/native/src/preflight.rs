@@ -7,9 +7,11 @@ mod process;
 mod protocol;
 
 pub use child::child_main;
+#[doc(hidden)]
+pub use protocol::build;
 
 use process::{ChildEvent, PreflightChild};
-use protocol::{Message, Task, UNREPORTED, UNREPORTED_CODE, build};
+use protocol::{Message, Task, UNREPORTED, UNREPORTED_CODE};
 use reslot_artifact::lint::{Expectations, lint};
 use reslot_engine::{Preflight, PreflightCandidate};
 use reslot_report::HookError;
@@ -221,15 +223,28 @@ fn state_error(step: PreflightStep, error: HookError) -> PreflightError {
 
 /// Finds the program `reslot-preflight`.
 fn find_program(given: Option<&Path>) -> Result<PathBuf, PreflightError> {
+    let found = find_child_program(given, VARIABLE, PROGRAM);
+    let found = found.map_err(|error| PreflightError::io("find the running program", error))?;
+    found.map_err(|tried| PreflightError::Program {
+        tried,
+        why: "there is no such file".to_owned(),
+        source: None,
+    })
+}
+
+/// Finds a program that a host starts: the given one, that of the environment variable, or the one of this name beside the running program or one
+/// folder above. If there is none, returns the paths that were tried.
+#[doc(hidden)]
+pub fn find_child_program(given: Option<&Path>, variable: &str, program: &str) -> io::Result<Result<PathBuf, Vec<PathBuf>>> {
     let named = given
         .map(Path::to_owned)
-        .or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));
+        .or_else(|| std::env::var_os(variable).map(PathBuf::from));
     let tried = match named {
         Some(path) => vec![path],
         None => {
-            // The program lies beside the running program, or one folder above: tests run in `deps`.
-            let own = std::env::current_exe().map_err(|error| PreflightError::io("find the running program", error))?;
-            own.ancestors().skip(1).take(2).map(|folder| folder.join(PROGRAM)).collect()
+            // Tests run in `deps`, and programs one folder above.
+            let own = std::env::current_exe()?;
+            own.ancestors().skip(1).take(2).map(|folder| folder.join(program)).collect()
         }
     };
     // If the system cannot say for a moment what is there, the start of the program will.
@@ -238,14 +253,7 @@ fn find_program(given: Option<&Path>) -> Result<PathBuf, PreflightError> {
         path.metadata()
             .map_or_else(|error| !is_missing(error), |found| found.is_file())
     };
-    match tried.iter().find(may_start) {
-        Some(found) => Ok(found.clone()),
-        None => Err(PreflightError::Program {
-            tried,
-            why: "there is no such file".to_owned(),
-            source: None,
-        }),
-    }
+    Ok(tried.iter().find(may_start).cloned().ok_or(tried))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(super) const UNREPORTED: &str = "reslot-preflight: cannot report to the host
 pub(super) const UNREPORTED_CODE: u8 = 119;
 
 /// The identity of a build. It must be equal on both sides.
-pub(super) fn build() -> String {
+pub fn build() -> String {
     let version = env!("CARGO_PKG_VERSION");
     // The sources' hash is part of it: another build of the same version may expect another manifest.
     format!(

@@ -1,0 +1,387 @@
+//! The host's end of one instance: carries calls and hooks to the child, keeps the last saved state, and knows how the instance has ended.
+
+use crate::{
+    channel::{ChannelError, Head, Kind, Patience},
+    process::ChildProcess,
+    settings::Settings,
+    task::Panic,
+};
+use reslot_engine::{
+    ImageId,
+    failures::{self, CallFailure},
+    panics::{self, PanicReport},
+};
+use reslot_plugin_api::{
+    __private::marshal::{ActiveLentObjects, Call, INSTANCE, MarshalError, Transport, TransportError, code},
+    Backtrace, EndCause, InstanceEnd, MAX_STATE_LEVELS,
+    guest::{Arguments, Hook, Outcome},
+};
+use reslot_report::HookError;
+use reslot_sync::{
+    Instant, Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicUsize, Ordering},
+};
+use std::{fmt, time::Duration};
+
+/// The stack that the child gives to a deep state.
+const STATE_STACK: usize = 256 << 20;
+/// How long a child that has broken off may take to be reaped.
+const REAP_TIMEOUT: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// What this thread has lent in its innermost call of any instance.
+    static LENT: ActiveLentObjects = const { ActiveLentObjects::new() };
+    /// Its address is the thread's number.
+    static THREAD: u8 = const { 0 };
+}
+
+/// One instance in its process.
+pub(crate) struct Link {
+    pub(crate) child: ChildProcess,
+    pub(crate) image: ImageId,
+    pub(crate) settings: Settings,
+    pub(crate) slot: String,
+    has_state: bool,
+    turn: Turn,
+    saved: Mutex<Saved>,
+}
+
+/// What is known when the instance ends.
+struct Saved {
+    state: Option<Vec<u8>>,
+    calls_since: u64,
+    at: Instant,
+    end: Option<InstanceEnd>,
+}
+
+/// Why a message got no reply.
+#[derive(Debug)]
+enum NoReply {
+    /// It was not sent.
+    TooLong { len: usize, most: usize },
+    /// The instance has ended.
+    Ended(InstanceEnd),
+}
+
+impl fmt::Display for NoReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len, most } => write!(
+                f,
+                "a message of {len} bytes is longer than the {most} that the process engine carries (`Process::message_bytes`)"
+            ),
+            Self::Ended(end) => write!(f, "the instance has ended: {end}"),
+        }
+    }
+}
+
+impl std::error::Error for NoReply {}
+
+/// Serves a call from the child: returns its code and its reply.
+type Serve<'a> = &'a mut dyn FnMut(Head, &[u8]) -> (u32, Vec<u8>);
+
+/// One thread at a time talks to the child. It may do so again from a call back of the child.
+#[derive(Default)]
+struct Turn {
+    lock: Mutex<()>,
+    /// The thread that has the lock; 0 if none has.
+    owner: AtomicUsize,
+    depth: AtomicU32,
+}
+
+struct HasTurn<'a> {
+    turn: &'a Turn,
+    _lock: Option<MutexGuard<'a, ()>>,
+}
+
+impl Turn {
+    fn take(&self) -> HasTurn<'_> {
+        let own = THREAD.with(|thread| std::ptr::from_ref(thread).addr());
+        // Only this thread stores its own number, so it is found here only if this thread has the lock.
+        let lock = (self.owner.load(Ordering::Relaxed) != own).then(|| self.lock.lock());
+        if lock.is_some() {
+            self.owner.store(own, Ordering::Relaxed);
+        }
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        HasTurn { turn: self, _lock: lock }
+    }
+}
+
+impl HasTurn<'_> {
+    fn is_outermost(&self) -> bool {
+        self._lock.is_some()
+    }
+}
+
+impl Drop for HasTurn<'_> {
+    fn drop(&mut self) {
+        self.turn.depth.fetch_sub(1, Ordering::Relaxed);
+        if self.is_outermost() {
+            self.turn.owner.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(child: ChildProcess, image: ImageId, settings: Settings, slot: String, has_state: bool) -> Self {
+        Self {
+            child,
+            image,
+            settings,
+            slot,
+            has_state,
+            turn: Turn::default(),
+            saved: Mutex::new(Saved {
+                state: None,
+                calls_since: 0,
+                at: Instant::now(),
+                end: None,
+            }),
+        }
+    }
+
+    /// How the instance has ended, if it has.
+    pub(crate) fn end(&self) -> Option<InstanceEnd> {
+        if !self.child.has_ended() {
+            return self.saved.lock().end.clone();
+        }
+        Some(self.ends(|| self.child.end_cause(self.settings.bounds.memory)))
+    }
+
+    /// Notes the end, unless it is noted already.
+    fn ends(&self, cause: impl FnOnce() -> EndCause) -> InstanceEnd {
+        let mut saved = self.saved.lock();
+        let lost = if self.has_state { saved.calls_since } else { 0 };
+        saved.end.get_or_insert_with(|| InstanceEnd::new(cause(), lost)).clone()
+    }
+
+    /// Ends the child that has not answered as it should.
+    fn break_off(&self, error: ChannelError, limit: Duration) -> InstanceEnd {
+        match error {
+            ChannelError::Ended => {
+                self.child.wait(REAP_TIMEOUT);
+                self.ends(|| self.child.end_cause(self.settings.bounds.memory))
+            }
+            ChannelError::TimedOut => {
+                let end = self.ends(|| EndCause::Deadline { limit });
+                self.child.kill();
+                end
+            }
+            ChannelError::Protocol(what) => {
+                let end = self.ends(|| EndCause::Protocol { what });
+                self.child.kill();
+                end
+            }
+        }
+    }
+
+    /// Sends a message, serves the child's calls until the reply comes, and returns the reply.
+    fn exchange(&self, head: Head, bytes: &[u8], limit: Duration, serve: Serve<'_>) -> Result<(u32, Vec<u8>), NoReply> {
+        let _turn = self.turn.take();
+        if let Some(end) = self.end() {
+            return Err(NoReply::Ended(end));
+        }
+        let channel = &self.child.channel;
+        let most = channel.max_message();
+        if bytes.len() > most {
+            return Err(NoReply::TooLong { len: bytes.len(), most });
+        }
+        /// Ends the instance if this thread unwinds in the middle: the child waits for an answer that never comes.
+        struct Unfinished<'a>(&'a Link);
+        impl Drop for Unfinished<'_> {
+            fn drop(&mut self) {
+                self.0.ends(|| EndCause::Other {
+                    what: "the host panicked while it served the plugin".to_owned(),
+                });
+                self.0.child.kill();
+            }
+        }
+        let unfinished = Unfinished(self);
+        let mut patience = Patience {
+            left: Some(limit),
+            spin: self.settings.spin,
+        };
+        let mut talk = || {
+            let mut reply = Vec::new();
+            channel.send(head, bytes, &mut patience)?;
+            loop {
+                let head = channel.receive(&mut reply, &mut patience)?;
+                match head.kind {
+                    Kind::Reply => return Ok((head.code, reply)),
+                    Kind::Call => {}
+                    kind => {
+                        return Err(ChannelError::Protocol(format!(
+                            "a message of the kind {kind:?} from the child"
+                        )));
+                    }
+                }
+                let (mut code, mut answer) = serve(head, &reply);
+                if answer.len() > most {
+                    (code, answer) = (code::FAILED, Vec::new());
+                }
+                let head = Head {
+                    kind: Kind::Reply,
+                    code,
+                    target: 0,
+                };
+                channel.send(head, &answer, &mut patience)?;
+            }
+        };
+        let ended = talk();
+        std::mem::forget(unfinished);
+        ended.map_err(|error| NoReply::Ended(self.break_off(error, limit)))
+    }
+
+    /// Calls a hook, and returns its reply; none if it says that there is no state.
+    pub(crate) fn hook(&self, hook: Hook, schemas: (u32, u32), given: Arguments<'_>) -> Result<Option<Vec<u8>>, HookError> {
+        let mut message = Vec::with_capacity(given.encoded_len());
+        given.encode(&mut message);
+        let head = Head {
+            kind: Kind::Hook,
+            code: hook as u32,
+            target: u64::from(schemas.0) << 32 | u64::from(schemas.1),
+        };
+        let (outcome, reply) = self.tell(head, &message)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match Outcome::of(outcome) {
+            Outcome::Done => Ok(Some(reply)),
+            Outcome::NoState => Ok(None),
+            Outcome::Refused => Err(HookError::Refused(text(&reply))),
+            Outcome::NotCarried => Err(HookError::NotCarried(text(&reply))),
+            Outcome::TooDeep => Err(HookError::TooDeep { most: MAX_STATE_LEVELS }),
+            Outcome::StackUsed => Err(HookError::StackTooSmall {
+                bytes: STATE_STACK,
+                system: Some(text(&reply)).filter(|words| !words.is_empty()),
+            }),
+            Outcome::Panicked => {
+                let Panic { message, location } = serde_json::from_slice(&reply).unwrap_or_default();
+                let PanicReport {
+                    message,
+                    location,
+                    backtrace,
+                } = PanicReport::new(&message, &location.unwrap_or_default(), Backtrace::default());
+                Err(HookError::Panicked {
+                    message,
+                    location,
+                    backtrace,
+                })
+            }
+            Outcome::Invalid => Err(HookError::Refused("its process does not know this hook".to_owned())),
+        }
+    }
+
+    /// Sends a message during which the plugin has nothing to call.
+    pub(crate) fn tell(&self, head: Head, message: &[u8]) -> Result<(u32, Vec<u8>), HookError> {
+        let mut nothing_lent = |_: Head, _: &[u8]| (code::FAILED, Vec::new());
+        let limit = self.settings.hook_deadline;
+        self.exchange(head, message, limit, &mut nothing_lent)
+            .map_err(|error| match error {
+                NoReply::Ended(end) => HookError::InstanceEnded(end),
+                too_long @ NoReply::TooLong { .. } => HookError::Refused(too_long.to_string()),
+            })
+    }
+
+    /// The state, as the plugin has it now, or, if it has ended, as it was saved last.
+    pub(crate) fn snapshot(&self) -> Result<Option<Vec<u8>>, HookError> {
+        let turn = self.turn.take();
+        if self.end().is_some() {
+            return Ok(self.saved.lock().state.clone());
+        }
+        let state = match self.hook(Hook::Snapshot, (0, 0), Arguments::default()) {
+            // It has ended now.
+            Err(HookError::InstanceEnded(_)) => return Ok(self.saved.lock().state.clone()),
+            state => state?,
+        };
+        self.save(state.clone());
+        drop(turn);
+        Ok(state)
+    }
+
+    /// Keeps a state that the instance has now.
+    pub(crate) fn save(&self, state: Option<Vec<u8>>) {
+        let mut saved = self.saved.lock();
+        (saved.state, saved.calls_since, saved.at) = (state, 0, Instant::now());
+    }
+
+    /// A call has come back. Saves the state, if it is time to.
+    fn call_completed(&self, turn: &HasTurn<'_>) {
+        let is_due = {
+            let mut saved = self.saved.lock();
+            saved.calls_since += 1;
+            self.settings.checkpoint.is_due(saved.calls_since, saved.at)
+        };
+        // Not while a method of the instance runs.
+        if !is_due || !self.has_state || !turn.is_outermost() {
+            return;
+        }
+        if let Err(error) = self.snapshot() {
+            tracing::warn!(slot = self.slot, %error, "the plugin's state could not be saved");
+        }
+    }
+
+    fn send(&self, call: &mut Call<'_>) -> Result<(), TransportError> {
+        let mut bytes = vec![0; call.request_len()?];
+        call.encode(&mut bytes)?;
+        let head = Head {
+            kind: Kind::Call,
+            code: call.method(),
+            target: call.target(),
+        };
+        let turn = self.turn.take();
+        let lends = call.lends();
+        let ended = LENT.with(|lent| {
+            lent.enter(lends, || {
+                self.exchange(head, &bytes, self.settings.call_deadline, &mut |head, request| {
+                    let mut reply = Vec::new();
+                    let (code, refused) = lent.serve(head.target, head.code, request, &mut reply, self);
+                    if let Some(refused) = refused {
+                        self.refused(refused);
+                    }
+                    (code, reply)
+                })
+            })
+        });
+        let (ended, reply) = ended.map_err(|error| TransportError::Engine(Box::new(error)))?;
+        match ended {
+            code::PANICKED => {
+                let Panic { message, location } = serde_json::from_slice(&reply).unwrap_or_default();
+                let report = PanicReport::new(&message, &location.unwrap_or_default(), Backtrace::default());
+                let message = report.message.clone();
+                panics::remember(self.image, report);
+                panics::contained(self.image, &message);
+                call.complete(code::PANICKED, &[])?;
+            }
+            code::FAILED => {
+                let words = String::from_utf8_lossy(&reply);
+                if !words.is_empty() {
+                    failures::remember(self.image, CallFailure::NotCarried(words.into_owned()));
+                }
+                call.complete(code::FAILED, &[])?;
+            }
+            code::CALLBACK => call.complete(code::CALLBACK, &[])?,
+            ended => call.complete(ended, &reply)?,
+        }
+        if call.target() == INSTANCE {
+            self.call_completed(&turn);
+        }
+        Ok(())
+    }
+
+    fn refused(&self, error: MarshalError) {
+        tracing::debug!(slot = self.slot, %error, "a call from the plugin to an object of the host was refused");
+    }
+}
+
+impl Transport for Link {
+    fn call(&self, call: &mut Call<'_>) -> Result<(), TransportError> {
+        self.send(call)
+    }
+
+    fn failed(&self, _: u32, error: TransportError) {
+        let failure = match self.end() {
+            Some(end) => CallFailure::Ended(end),
+            None => CallFailure::NotCarried(error.to_string()),
+        };
+        failures::remember(self.image, failure);
+    }
+}
