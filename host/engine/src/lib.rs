@@ -7,6 +7,7 @@
 //!
 //! This crate knows nothing of slots or callers: an image does not know whether it is current.
 
+mod checkpoint;
 mod engine;
 pub mod failures;
 pub mod hooks;
@@ -18,6 +19,7 @@ pub mod peers;
 mod preflight;
 mod root;
 
+pub use checkpoint::{Checkpoint, SavedState};
 pub use engine::{
     Engine, Holding, Image, ImageId, ImageOwner, LintedBytes, Object, Opened, Resources, StagedArtifact, Trial, Unloading,
     next_image_id,

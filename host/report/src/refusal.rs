@@ -140,8 +140,8 @@ pub enum Cause {
         /// What the file is, such as "a WebAssembly module".
         format: &'static str,
     },
-    /// The plugin runs in a sandbox or in a process of its own, and other plugins call it by an interface that the program does not use.
-    #[error("plugins call it by the interface {interface}, of which the host has no stubs")]
+    /// The plugin runs in a sandbox or in a process of its own, and the program has no stubs of the interface by which it is called.
+    #[error("it is called by the interface {interface}, of which the host has no stubs")]
     NoStubs {
         /// The name of the interface.
         interface: String,
@@ -433,7 +433,7 @@ impl Cause {
             Self::NoEngine { .. } => {
                 "publish a file for one of these engines, or give the slot an engine for this one (`HostBuilder::engine`)"
             }
-            Self::NoStubs { .. } => "name the interface to the host: `HostBuilder::interface`",
+            Self::NoStubs { .. } => "enable the feature `remote` of the crate reslot; if only other plugins call it, name the interface to the host: `HostBuilder::interface`",
             Self::History(error) => error.remedy(),
             Self::IllegalMove(_) => "this is a bug in Reslot: please report it",
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",

@@ -1,6 +1,6 @@
 //! Errors of looking up a slot.
 
-use crate::{FORK_REMEDY, Refusal};
+use crate::{EngineKind, FORK_REMEDY, Refusal};
 use reslot_artifact::compat::Difference;
 use std::{fmt, path::PathBuf};
 
@@ -42,6 +42,17 @@ pub enum SlotError {
         name: String,
         /// The generation that cannot be called any more.
         generation: u64,
+    },
+    /// The slot's plugin runs in a sandbox or in a process of its own, and this program was built without the stubs by which it is called.
+    #[error(
+        "slot {name:?} runs in the {engine} engine, and this program has no stubs for its interface\n  what to do: enable the feature `remote` of the \
+             crate reslot"
+    )]
+    NoStubs {
+        /// The slot.
+        name: String,
+        /// The engine of its current generation.
+        engine: EngineKind,
     },
     /// The host was dropped.
     #[error("slot {name:?} is not available: its host was dropped")]

@@ -455,8 +455,13 @@ impl Host {
                 differences,
             })?;
         self.inner.slots.interfaces.add::<I>();
-        self.inner.slots.interfaces.bind(&current);
-        Ok((current, since))
+        match self.inner.slots.interfaces.bind(&current) {
+            true => Ok((current, since)),
+            false => Err(SlotError::NoStubs {
+                name: name.to_owned(),
+                engine: current.instance().image().engine(),
+            }),
+        }
     }
 }
 

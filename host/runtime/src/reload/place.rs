@@ -114,8 +114,8 @@ pub(super) fn still_fits(slots: &Slots, state: &SlotState, candidate: &Candidate
     {
         return Err(Cause::KnownBad(reason.to_string()));
     }
-    // A plugin that calls this one has no way to name the interface as a type.
-    if state.has_peer_contracts() && !slots.interfaces.bind(&candidate.generation) {
+    // A plugin that calls this one has no way to name the interface as a type, and the program may be built without stubs.
+    if state.has_contracts() && !slots.interfaces.bind(&candidate.generation) {
         return Err(Cause::NoStubs {
             interface: manifest.interface.name.clone(),
         });

@@ -185,7 +185,7 @@ fn reserve_open(
 fn fitting_standby(images: &MappedImages, threads: &Threads, record: &SlotRecord, state: &mut SlotState) -> Option<Standby> {
     let standby = state.probation.as_mut()?.standby.take()?;
     let generation = &standby.current.generation;
-    let has_table = !state.has_peer_contracts() || record.interfaces.bind(generation);
+    let has_table = !state.has_contracts() || record.interfaces.bind(generation);
     match state.check(&generation.instance().manifest().interface) {
         Ok(()) if has_table => Some(standby),
         _ => {

@@ -481,9 +481,9 @@ impl SlotState {
         Ok(())
     }
 
-    /// Whether other plugins call this one.
-    pub(crate) fn has_peer_contracts(&self) -> bool {
-        self.peer_contracts.iter().any(|known| known.strong_count() > 0)
+    /// Whether somebody may call what comes to serve: by a handle, or another plugin.
+    pub(crate) fn has_contracts(&self) -> bool {
+        !self.contracts.is_empty() || self.peer_contracts.iter().any(|known| known.strong_count() > 0)
     }
 
     /// A comparison with all contracts stays valid while this is the same.
