@@ -121,6 +121,18 @@ pub fn preflight_program() -> &'static Path {
     })
 }
 
+/// The program in which the process engine runs plugins, built once per process with the profile of the calling program.
+///
+/// # Panics
+/// If it does not build.
+pub fn child_program() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let program = ["--package", "reslot-process", "--bin", "reslot-child"];
+        build(&program, Profile::own()).join("reslot-child")
+    })
+}
+
 /// The program `reslot`, built once per process with the profile of the calling program.
 ///
 /// # Panics

@@ -11,7 +11,7 @@ mod storm;
 mod subscriber;
 
 pub use chaos::{ChaosReport, chaos};
-pub use fixture::{Fixture, Folder, Profile, preflight_program, reslot_program};
+pub use fixture::{Fixture, Folder, Profile, child_program, preflight_program, reslot_program};
 pub use process::{Footprint, allocated_bytes};
 pub use storm::{StormReport, WARM_UP, storm};
 pub use subscriber::at_each_event;

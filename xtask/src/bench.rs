@@ -14,7 +14,7 @@ pub struct Arguments {
     /// generations), `memory` (resident bytes per generation), `allocators` (the plugins' allocators), `state` (the pause of
     /// a hand-over, by the state's size), `rollback` (panic to first answer of the old code), `logs` (the cost of logging in
     /// a plugin), `desk` (how a trading desk is affected by a thousand reloads),
-    /// `scrub` (what comparing images with their artifacts costs)
+    /// `scrub` (what comparing images with their artifacts costs), `engines` (a call behind each engine)
     #[arg(value_parser = BENCH_GROUPS)]
     groups: Vec<String>,
     /// Measure only Reslot, without the other systems, which take minutes to build

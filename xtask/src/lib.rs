@@ -18,7 +18,7 @@ pub use reslot_project::{Building, Built, Package, PluginBuild, Profile, Program
 pub use variants::{Variant, build_variants};
 
 /// The groups of `cargo xtask bench` in the order of the report. Each is a bench target.
-pub const BENCH_GROUPS: [&str; 12] = [
+pub const BENCH_GROUPS: [&str; 13] = [
     "call",
     "reload",
     "save",
@@ -31,4 +31,5 @@ pub const BENCH_GROUPS: [&str; 12] = [
     "logs",
     "desk",
     "scrub",
+    "engines",
 ];
