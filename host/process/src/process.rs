@@ -42,6 +42,8 @@ pub(crate) struct ChildProcess {
     pid: u32,
     pidfd: OwnedFd,
     state: Arc<State>,
+    /// The process of the host. A fork of it has a copy of this value, and must leave the child alone.
+    host: u32,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +103,7 @@ impl ChildProcess {
             pid,
             pidfd,
             state,
+            host: std::process::id(),
         };
         // If there is no thread, dropping `watched` reaps the child.
         thread::Builder::new()
@@ -120,9 +123,15 @@ impl ChildProcess {
 
     /// Kills it, and waits until it is reaped. Returns whether it is.
     pub(crate) fn kill(&self) -> bool {
-        // By its descriptor, so that this can only be the child. An error means that it has ended.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.signal();
         self.wait(KILL_TIMEOUT)
+    }
+
+    fn signal(&self) {
+        if std::process::id() == self.host {
+            // By its descriptor, so that this can only be the child. An error means that it has ended.
+            let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        }
     }
 
     /// Waits until it is reaped, and returns whether it is.
@@ -166,7 +175,7 @@ impl ChildProcess {
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.signal();
     }
 }
 
