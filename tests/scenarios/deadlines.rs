@@ -5,7 +5,7 @@ use crate::{
     moody::{LATE, Place, SHORT, on_probation},
     support::{Gate, assert_nothing_left, wait_for_retired, wait_for_unmapped},
 };
-use fixture_interfaces::{Hook as Where, How};
+use fixture_interfaces::{Hook as Where, How, MoodyOwned};
 use reslot::{Cause, Claim, Event, Hook, HookError, Lifecycle, Outcome, Policy, QuarantineReason, Step, SyncOutcome};
 use std::{sync::mpsc, thread, time::Instant};
 
@@ -103,6 +103,48 @@ fn hung_snapshot_of_the_current_generation_refuses_the_candidate() {
     assert_eq!(slot.load().add(1).unwrap(), 2);
     drop(slot);
     assert_nothing_left(&place.host, 1);
+}
+
+/// The plugin is not `Sync`, so nobody may claim it as long as the hook runs.
+#[test]
+fn hung_snapshot_of_an_owned_plugin_that_nobody_claims_keeps_no_other_slot_waiting() {
+    let mut place = Place::new(impatient());
+    place.load_moody("fx-moody-owned", 1, Where::Snapshot, How::Hangs).unwrap();
+    let gate = place.gate(1, Where::Snapshot);
+    for build in [2, 3] {
+        // While the hook runs it is not called a second time.
+        let refusal = place
+            .load_moody("fx-moody-owned", build, Where::None, How::Refuses)
+            .unwrap_err();
+        assert_took_too_long(&refusal.cause, Hook::Snapshot);
+        assert_eq!((refusal.step, refusal.serving), (Step::Snapshot, Some(1)));
+    }
+    let unloaded = place.host.unload("moody").unwrap_err();
+    assert!(unloaded.to_string().contains("did not return within"), "{unloaded}");
+    let probe = reslot_tests::Fixture::build("fx-probe");
+    for stamp in [1, 2] {
+        place
+            .host
+            .load(place.folder.publish("libprobe.so", &probe.stamped(stamp)))
+            .unwrap();
+    }
+    let (claimed, wait) = mpsc::channel();
+    let host = &place.host;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut claim: Claim<dyn MoodyOwned> = host.claim("moody").unwrap();
+            claimed.send(()).unwrap();
+            assert_eq!(claim.add(1).unwrap(), 1);
+        });
+        assert_eq!(wait.recv_timeout(SHORT), Err(mpsc::RecvTimeoutError::Timeout));
+        gate.open();
+    });
+    drop(gate);
+    place.load("fx-moody-owned", 4);
+    assert_eq!(place.claim().add(1).unwrap(), 2);
+    for number in [2, 3, 1] {
+        wait_for_unmapped(&mut place.events, "moody", number);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One small program for each promise. Each runs under any number of schedules; a seed repeats one.
 
 mod claims;
+mod configuration;
 mod ends;
 mod events;
 mod gates;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Model> {
         publish::MODELS,
         gates::MODELS,
         claims::MODELS,
+        configuration::MODELS,
         sets::MODELS,
         ledger::MODELS,
         memory::MODELS,

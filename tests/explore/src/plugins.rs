@@ -41,6 +41,8 @@ pub trait Book {
 pub trait Calls {
     /// Adds to the tally, and answers what it answers; 0 if it did not.
     fn add(&self, n: u64) -> u64;
+    /// Looks the tally up, calls the lent object, and adds only then. The error says why it did not.
+    fn add_after(&self, n: u64, inner: &mut dyn Inner) -> Result<u64, String>;
     /// Of the build.
     fn version(&self) -> u64;
 }
@@ -251,6 +253,13 @@ macro_rules! calling {
                     self.tally.as_ref().and_then(|tally| add(tally).ok()).unwrap_or(0)
                 }
 
+                fn add_after(&self, n: u64, inner: &mut dyn Inner) -> Result<u64, String> {
+                    let _inside = self.counts.here.enter();
+                    let tally = self.tally.as_ref().ok_or("it was not started")?.load();
+                    inner.call();
+                    tally.add(n).map_err(|error| error.to_string())
+                }
+
                 fn version(&self) -> u64 {
                     self.counts.version()
                 }
@@ -280,6 +289,10 @@ pub mod asks_nobody {
     impl Calls for Alone {
         fn add(&self, _: u64) -> u64 {
             0
+        }
+
+        fn add_after(&self, _: u64, _: &mut dyn Inner) -> Result<u64, String> {
+            Err("it calls nobody".to_owned())
         }
 
         fn version(&self) -> u64 {

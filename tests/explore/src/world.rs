@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 /// Where a build misbehaves.
@@ -42,6 +43,9 @@ pub enum Fault {
     /// It sleeps for longer than any deadline, and goes on then.
     Hangs,
 }
+
+/// How long that is.
+pub const HANGS: Duration = Duration::from_secs(600);
 
 /// How a build behaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,7 +228,7 @@ impl Here {
                 Fault::Refuses => Err(format!("it refuses ({place:?})")),
                 Fault::Panics => panic!("it panics ({place:?})"),
                 Fault::Hangs => {
-                    thread::sleep(std::time::Duration::from_secs(600));
+                    thread::sleep(HANGS);
                     Ok(())
                 }
             },

@@ -263,7 +263,7 @@ pub(super) fn kept_version(history: &History, slot: &str, prefix: HashPrefix) ->
 fn restorable_version(host: &Runtime, record: &SlotRecord, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
     let history = &host.storage.history;
     let mut known = good_versions(history, &record.name);
-    let standby = record.lock_settled().standby().map(|standby| standby.current.hash);
+    let standby = record.lock_replaceable().standby().map(|standby| standby.current.hash);
     let linked = reload::linked_for(host, record).map(|linked| linked.hash);
     for hash in standby.into_iter().chain(linked) {
         if !known.contains(&hash) && history.known_bad(&record.name, &hash).is_none() {
@@ -315,7 +315,7 @@ fn good_versions(history: &History, slot: &str) -> Vec<ContentHash> {
 fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> StandbyRollback {
     let mut asked: Option<ManualRollback> = None;
     loop {
-        let mut state = record.lock_settled();
+        let mut state = record.lock_replaceable();
         let Some(current) = state.current() else {
             return StandbyRollback::History { from: None };
         };

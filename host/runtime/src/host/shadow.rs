@@ -132,7 +132,7 @@ impl Host {
     pub fn shadow<I: ?Sized + Interface>(&self, slot: &str, path: impl Into<PathBuf>) -> Result<Shadow<I>, RollbackError> {
         safe_point();
         let record = self.inner.slots.serving(slot)?;
-        let mut state = record.lock_settled();
+        let mut state = record.lock_replaceable();
         if state.is_claimed() {
             return Err(SlotError::Claimed { name: slot.to_owned() }.into());
         }
@@ -191,7 +191,7 @@ fn shadow_of_claim<I: ?Sized + Interface>(
         return Err(Refusal::before_it_was_read(path, Cause::ForkedProcess));
     }
     safe_point();
-    let state = reload::state_for_owner(&host.hooks, serving);
+    let state = reload::state_for_owner(&host.hooks, record, serving);
     make(host, record, of, state)
 }
 

@@ -106,7 +106,7 @@ impl Drop for Adoption {
 /// Adopts, on the reload thread, the candidate that was staged for a claim which was dropped.
 pub(super) fn adopt_unclaimed(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let _deferred = defer_notifications();
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     if state.is_claimed() {
         return;
     }

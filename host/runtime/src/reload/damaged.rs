@@ -41,7 +41,7 @@ pub(super) fn repair(
         slot: record.name.clone(),
         difference: Box::new(difference.clone()),
     };
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     let Some(current) = state.current().filter(|current| current.generation.number() == number) else {
         return;
     };
@@ -80,7 +80,7 @@ pub(super) fn repair(
 
 /// No rollback may go to a damaged standby. Without it, a rollback goes to a version of the history.
 fn give_up_standby(host: &Runtime, record: &SlotRecord, number: u64) {
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     let Some(probation) = state.probation.as_mut() else { return };
     let is_it = |standby: &mut Standby| standby.current.generation.number() == number;
     let Some(standby) = probation.standby.take_if(is_it) else {
@@ -100,7 +100,7 @@ fn replace_staged(
     number: u64,
     archive_later: &mut dyn FnMut(PendingArchive),
 ) {
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     let is_it = |staged: &mut Candidate| staged.generation.number() == number;
     let Some(staged) = state.staged.take_if(is_it) else { return };
     record.note_staged(&state);
@@ -145,7 +145,7 @@ fn replace_staged(
 /// A damaged candidate whose replacement could not be made waits again, so that a requested rollback or a saved state is not lost. A later
 /// comparison asks for another replacement.
 fn put_back(host: &Arc<Runtime>, record: &Arc<SlotRecord>, staged: Candidate) {
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     let is_superseded = state.is_gone() || state.staged.is_some() || state.staged_set.is_some();
     if is_superseded || !state.is_claimed() {
         drop(state);

@@ -31,7 +31,7 @@ pub(super) fn go_back(
 ) -> Result<LoadOutcome, Refusal> {
     let since = Instant::now();
     let (serving, earlier) = {
-        let state = record.lock_settled();
+        let state = record.lock_replaceable();
         let current = state.current();
         let serving = current.map(|current| (current.generation.number(), current.hash));
         (serving, current.and_then(|current| current.inherited.clone()))

@@ -38,7 +38,7 @@ pub(super) enum Place {
 
 /// Stages a candidate, or takes the open slot for its hand-over. A candidate that was staged earlier is superseded.
 pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Candidate) -> Result<Place, Refusal> {
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     if is_outdated(&state, &candidate) {
         let serving = state.current().map_or(0, |current| current.generation.number());
         drop(state);

@@ -138,7 +138,7 @@ enum OwnerAnswer {
 }
 
 fn ask_for_state(hooks: &HookRunner, record: &Arc<SlotRecord>, deadline: Instant) -> Result<OwnerAnswer, Cause> {
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     let Some(old) = state.serving().cloned() else {
         return Ok(OwnerAnswer::Answered(None));
     };
@@ -181,7 +181,7 @@ fn take_of_open(
 ) -> Result<Option<Arc<Snapshot>>, Cause> {
     let moving = record.begin_moving(&mut state);
     drop(state);
-    let taken = snapshot(hooks, old, false);
+    let taken = snapshot(hooks, record, old, false);
     drop(moving);
     taken
 }
@@ -200,10 +200,10 @@ pub(crate) fn state_of_open(
 }
 
 /// What a claim's owner does at his safe point, if a preflight asks for his state.
-pub(crate) fn answer_for_claim(hooks: &HookRunner, record: &SlotRecord, serving: &Arc<Generation>) {
+pub(crate) fn answer_for_claim(hooks: &HookRunner, record: &Arc<SlotRecord>, serving: &Arc<Generation>) {
     let request = record.lock().state_request.take();
     if let Some(request) = request {
         // The thread that asked may have given up.
-        let _ = request.send(snapshot(hooks, serving, true).ok().flatten());
+        let _ = request.send(snapshot(hooks, record, serving, true).ok().flatten());
     }
 }

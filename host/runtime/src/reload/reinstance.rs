@@ -96,7 +96,7 @@ impl OutdatedGeneration {
 }
 
 fn find_outdated(inputs: &InputStore, record: &SlotRecord) -> Option<OutdatedGeneration> {
-    let state = record.lock_settled();
+    let state = record.lock_replaceable();
     if state.is_gone() || state.staged_set.is_some() {
         // A set gets the newest inputs when it is adopted; the slot is checked again after that.
         return None;
@@ -132,7 +132,7 @@ fn reinstantiate(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Outdat
 
 /// Makes another instance in place of one that has ended, if it still serves and nothing newer is about to.
 pub(super) fn replace_ended(host: &Arc<Runtime>, record: &Arc<SlotRecord>, number: u64) {
-    let state = record.lock_settled();
+    let state = record.lock_replaceable();
     let Some(current) = state.current().filter(|current| current.generation.number() == number) else {
         return;
     };

@@ -65,7 +65,7 @@ pub(crate) fn of_open_slot(
     let _deferred = defer_notifications();
     let since = Instant::now();
     let (number, reason, set) = {
-        let mut state = record.lock_settled();
+        let mut state = record.lock_replaceable();
         if state.is_gone() || state.is_claimed() {
             return None;
         }
@@ -157,7 +157,7 @@ fn reserve_open(
     reason: RollbackReason,
     since: Instant,
 ) -> Option<ReservedSlot> {
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     let (claimed, gone) = (state.is_claimed(), state.is_gone());
     let number = state.serving_number();
     let probation = state.probation.as_mut()?;

@@ -28,9 +28,13 @@ pub(crate) enum ShadowOf {
 }
 
 /// The current state, for the owner, who is on this thread and makes no call meanwhile.
-pub(crate) fn state_for_owner(hooks: &HookRunner, serving: Option<&Arc<Generation>>) -> Result<Option<TakenState>, Cause> {
+pub(crate) fn state_for_owner(
+    hooks: &HookRunner,
+    record: &Arc<SlotRecord>,
+    serving: Option<&Arc<Generation>>,
+) -> Result<Option<TakenState>, Cause> {
     let Some(of) = serving.cloned() else { return Ok(None) };
-    let taken = snapshot(hooks, &of, true)?;
+    let taken = snapshot(hooks, record, &of, true)?;
     Ok(taken.map(|snapshot| TakenState { of, snapshot }))
 }
 

@@ -2,30 +2,43 @@
 
 use crate::{
     runtime::HookRunner,
-    slot::{Generation, Snapshot},
+    slot::{Generation, SlotRecord, Snapshot},
 };
 use reslot_report::{Cause, Hook, HookError};
 use reslot_system::hooks::{on_behalf_of, this_thread};
 use std::sync::Arc;
 
 /// **snapshot**: the state of a generation, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
-/// (`owner`), where it has no deadline.
-pub(super) fn snapshot(hooks: &HookRunner, old: &Arc<Generation>, owner: bool) -> Result<Option<Arc<Snapshot>>, Cause> {
+/// (`owner`), where it has no deadline. In an open slot the caller has a `Moving`.
+///
+/// After a timeout the hook still runs. Beside calls it may do so only if the plugin is `Sync`. Any other plugin can be called only by a claim's
+/// owner, so the hook keeps claims out of the slot until it returns.
+pub(super) fn snapshot(
+    hooks: &HookRunner,
+    record: &Arc<SlotRecord>,
+    old: &Arc<Generation>,
+    owner: bool,
+) -> Result<Option<Arc<Snapshot>>, Cause> {
     let Some(schema) = old.instance().schema() else {
         return Ok(None);
     };
-    // Only a `Sync` plugin is encoded on a thread for hooks: after a timeout the snapshot may run beside calls.
-    let here = owner || !old.instance().is_shared();
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
     hooks.trigger(Hook::Snapshot).map_err(failed)?;
     let room = old.expected_snapshot_size();
-    let bytes = match here {
-        true => old.instance().snapshot(room),
-        false => {
-            let (old, waiting) = (old.clone(), this_thread());
-            // Code of the plugin, such as a log call, may come back to the gate that this thread has closed.
-            hooks.run_hook(move || on_behalf_of(waiting, || old.instance().snapshot(room)))
-        }
+    let bytes = if owner {
+        old.instance().snapshot(room)
+    } else {
+        let encoding = match old.instance().is_shared() {
+            true => None,
+            false => Some(record.begin_encoding().ok_or_else(|| failed(hooks.took_too_long()))?),
+        };
+        let (old, waiting) = (old.clone(), this_thread());
+        // Code of the plugin, such as a log call, may come back to the gate that this thread has closed.
+        hooks.run_hook(move || {
+            let bytes = on_behalf_of(waiting, || old.instance().snapshot(room));
+            drop(encoding);
+            bytes
+        })
     };
     let bytes = bytes.map_err(failed)?;
     Ok(bytes.map(|bytes| {

@@ -5,7 +5,7 @@ use super::snapshot::snapshot;
 use crate::{
     policy::RollbackState,
     runtime::HookRunner,
-    slot::{Access, Generation, Snapshot},
+    slot::{Access, Generation, SlotRecord, Snapshot},
 };
 use reslot_engine::hooks::Migrator;
 use reslot_report::{Cause, Hook, SavedStateError};
@@ -78,6 +78,7 @@ impl StartingState {
     /// If the current state cannot be taken, and there is no other.
     pub(super) fn take(
         hooks: &HookRunner,
+        record: &Arc<SlotRecord>,
         policy: RollbackState,
         old: Option<&Arc<Generation>>,
         candidate: &Generation,
@@ -100,22 +101,24 @@ impl StartingState {
         );
         let from = match (source, old) {
             (StateSource::Nothing, _) => Ok(Self::default()),
-            (StateSource::Current { or_earlier }, Some(leaving)) => match snapshot(hooks, leaving, access.is_owners()) {
-                Ok(current) => Ok(Self {
-                    current,
-                    earlier,
-                    old: old.cloned(),
-                    ..Self::default()
-                }),
-                Err(cause) if or_earlier => Ok(Self {
-                    current: None,
-                    earlier,
-                    why_earlier: Some(cause.to_string()),
-                    old: old.cloned(),
-                    ..Self::default()
-                }),
-                Err(cause) => Err(cause),
-            },
+            (StateSource::Current { or_earlier }, Some(leaving)) => {
+                match snapshot(hooks, record, leaving, access.is_owners()) {
+                    Ok(current) => Ok(Self {
+                        current,
+                        earlier,
+                        old: old.cloned(),
+                        ..Self::default()
+                    }),
+                    Err(cause) if or_earlier => Ok(Self {
+                        current: None,
+                        earlier,
+                        why_earlier: Some(cause.to_string()),
+                        old: old.cloned(),
+                        ..Self::default()
+                    }),
+                    Err(cause) => Err(cause),
+                }
+            }
             (StateSource::Current { .. } | StateSource::Earlier, _) => Ok(Self {
                 earlier,
                 old: old.cloned(),

@@ -11,7 +11,7 @@
 //! | verify | the mapped image is checked | reload | `create.rs` |
 //! | create | the instance is made | hooks | `create.rs` |
 //! | | a claimed slot waits here for its owner's `sync`, and goes on there (`adopt.rs`). A candidate without state has been started before it waits | | `place.rs` |
-//! | snapshot | the current generation encodes its state | reload or hooks, or the owner's | `starting_state.rs` |
+//! | snapshot | the current generation encodes its state | hooks, or the owner's | `starting_state.rs` |
 //! | migrate, init, start, health | the new instance gets the state and is started | hooks | `prepare.rs` |
 //! | swap | the pointer moves | reload, or the owner's | `swap.rs` |
 //! | probation | the supervisor watches the new generation for faults; the old one is the standby | supervisor, or the owner's | `supervisor.rs`, `rollback.rs` |
@@ -444,6 +444,7 @@ fn prepare_member<'a>(
     let earlier = kind.rollback_plan().and_then(|plan| plan.earlier.clone());
     let mut from = StartingState::take(
         &host.hooks,
+        &record,
         host.options.policy.rollback_state,
         old,
         &generation,

@@ -116,7 +116,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 // Who asks for an earlier version does not want a newer one that waits, either; another requested rollback may wait already.
                 let serving = |from| match reason {
                     RollbackReason::Manual => {
-                        let state = record.lock_settled();
+                        let state = record.lock_replaceable();
                         let waits = state.staged.as_ref().is_some_and(Candidate::is_requested_rollback);
                         !waits && state.serving_number() == Some(from)
                     }

@@ -145,7 +145,7 @@ fn stage(storage: &Storage, log: &Log, members: Vec<SlotCandidate>) -> Vec<LoadO
     let mut outcomes = Vec::new();
     for (record, generation) in staged {
         let slot = record.name.clone();
-        let mut state = record.lock_settled();
+        let mut state = record.lock_replaceable();
         let superseded = (state.staged_set.replace(set.clone()), state.staged.take());
         record.signal_staged(true);
         let event = Event::Staged {
@@ -221,7 +221,7 @@ fn move_on(
     by_index.sort_by_key(|record| record.index);
     let mut moving = Vec::new();
     for record in by_index.iter().filter(|record| !turns.contains_key(&record.id)) {
-        let mut state = record.lock_settled();
+        let mut state = record.lock_replaceable();
         moving.push(record.begin_moving(&mut state));
     }
     let unfit = members.iter().find_map(|SlotCandidate { record, candidate }| {

@@ -39,7 +39,7 @@ pub(super) fn unload(
     if !request.force {
         check_users(&host.slots, record)?;
     }
-    let mut state = record.lock_settled();
+    let mut state = record.lock_replaceable();
     if state.is_gone() {
         return Err(UnloadError::HostEnded);
     }
@@ -161,7 +161,7 @@ fn of_owner(
 /// A claim was dropped: the reload thread carries out the unload that its owner was asked for.
 pub(super) fn unload_unclaimed(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let (request, old) = {
-        let mut state = record.lock_settled();
+        let mut state = record.lock_replaceable();
         if state.is_claimed() || state.is_gone() {
             return;
         }
@@ -228,7 +228,7 @@ fn take_down(
     discards: bool,
 ) -> Result<Unloaded, UnloadError> {
     let quiet = access.keeps_callers_away() || !old.is_gated();
-    let snapshot = match quiet.then(|| snapshot(&host.hooks, old, access.is_owners())) {
+    let snapshot = match quiet.then(|| snapshot(&host.hooks, record, old, access.is_owners())) {
         Some(Ok(snapshot)) => snapshot,
         Some(Err(cause)) if !request.force => return Err(no_state(record, old, cause)),
         // Forced: a call is still inside and may change the state, or the state cannot be encoded.

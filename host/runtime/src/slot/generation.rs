@@ -145,7 +145,8 @@ impl Generation {
         // SAFETY: the rules of `Instance::create` are kept here:
         // - Methods are called only through a claim, a view or a peer, and each of them holds the generation.
         // - A plugin that is not shared has one caller: the owner of its claim. `snapshot` and `health` run on the owner's thread, or on
-        //   another one while the owner waits. In an open slot nobody calls such a plugin, and `SlotRecord::begin_moving` keeps claims out.
+        //   another one while the owner waits. In an open slot nobody calls such a plugin, and `SlotRecord::begin_moving` keeps claims out;
+        //   so does `begin_encoding`, until a `snapshot` has returned that the host waits for no longer.
         // - `exclusive_instance` is called for a candidate, which nobody calls yet, and in `access`, which proves it there.
         // - `destroy` is called after the last holder has dropped the generation (`GatedInstance::drop`).
         let instance = unsafe { Instance::create(image, of.name.clone(), number) }?;

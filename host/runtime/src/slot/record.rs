@@ -123,6 +123,8 @@ pub(crate) struct SlotState {
     pub(crate) rollback_after_adoption: Option<PendingRollback>,
     /// How many `Moving`s there are: threads that replace or encode the current generation.
     moving: usize,
+    /// How many of them belong to a `Serialize` that runs on a thread for hooks.
+    encoding: usize,
     /// The supervisor has something to look at here, as soon as no thread moves the slot or adopts a candidate.
     supervisor_waits: Option<Sender<SupervisorMessage>>,
     /// The host has ended. Only the owner of a claim can still adopt a candidate, and nobody else calls that.
@@ -239,6 +241,7 @@ impl SlotRecord {
                 adopting: None,
                 rollback_after_adoption: None,
                 moving: 0,
+                encoding: 0,
                 supervisor_waits: None,
                 gone: false,
                 lost_generation: None,
@@ -271,6 +274,16 @@ impl SlotRecord {
         state
     }
 
+    /// As [`lock_settled`](Self::lock_settled), but a `Serialize` on which the host has given up may still run. Then nobody gets the state, and
+    /// nobody may claim the slot.
+    pub(crate) fn lock_replaceable(&self) -> MutexGuard<'_, SlotState> {
+        let mut state = self.state.lock();
+        while state.is_moving() && !state.is_encoding_late() {
+            self.settled.wait(&mut state);
+        }
+        state
+    }
+
     /// As [`lock_settled`](Self::lock_settled), but not for ever: the thread that replaces the generation may wait for a hook of the caller's
     /// own plugin.
     pub(crate) fn lock_settled_until(&self, deadline: Instant) -> Option<MutexGuard<'_, SlotState>> {
@@ -296,7 +309,7 @@ impl SlotRecord {
 
     /// The number of the current generation, unless a newer candidate waits for the owner.
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
-        let state = self.lock_settled();
+        let state = self.lock_replaceable();
         // A staged re-instantiation does not count as newer.
         let waits = state.staged.as_ref().is_some_and(|staged| !staged.is_reinstance()) || state.staged_set.is_some();
         let current = state.current.as_ref().filter(|_| !waits)?;
@@ -360,20 +373,42 @@ impl SlotRecord {
     /// Keeps everybody else from claiming or changing the slot, until the guard is dropped.
     pub(crate) fn begin_moving(self: &Arc<Self>, state: &mut SlotState) -> Moving {
         state.moving += 1;
-        Moving(self.clone())
+        Moving {
+            record: self.clone(),
+            encodes: false,
+        }
+    }
+
+    /// The same for a `Serialize` on a thread for hooks, which drops the guard when the hook has returned. The caller has a `Moving` of its own,
+    /// and so nobody else begins this. None if an earlier `Serialize` still runs.
+    pub(crate) fn begin_encoding(self: &Arc<Self>) -> Option<Moving> {
+        let mut state = self.state.lock();
+        if state.encoding > 0 {
+            return None;
+        }
+        state.encoding += 1;
+        state.moving += 1;
+        Some(Moving {
+            record: self.clone(),
+            encodes: true,
+        })
     }
 }
 
 /// A thread replaces or encodes a slot's current generation, until this is dropped: also if it panics. Nothing else sets or clears that mark.
-pub(crate) struct Moving(Arc<SlotRecord>);
+pub(crate) struct Moving {
+    record: Arc<SlotRecord>,
+    encodes: bool,
+}
 
 impl Drop for Moving {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.record.state.lock();
         state.moving -= 1;
+        state.encoding -= usize::from(self.encodes);
         let supervisor = state.supervisor_waits.take();
         drop(state);
-        self.0.settled.notify_all();
+        self.record.settled.notify_all();
         look_again(supervisor);
     }
 }
@@ -415,6 +450,11 @@ impl SlotState {
     /// Whether some thread replaces or encodes the current generation. Until it is done, no other thread may claim or change the slot.
     pub(crate) fn is_moving(&self) -> bool {
         self.moving > 0
+    }
+
+    /// Whether only a `Serialize` on which the host has given up keeps the slot moving.
+    fn is_encoding_late(&self) -> bool {
+        self.moving > 0 && self.moving == self.encoding
     }
 
     /// Tells the supervisor to look again when the thread that moves the slot now, or adopts a candidate, is done.

@@ -31,6 +31,11 @@ pub(super) const MODELS: &[Described] = &[
         claim_rollback_and_build,
     ),
     (
+        "confirmation-or-rollback",
+        "a generation that its owner is to roll back is not confirmed, and the rollback is done",
+        confirmation_or_rollback,
+    ),
+    (
         "faulty-claim",
         "an owner leaves a faulty version, and adopts the newer one that waited in the next look",
         faulty_claim,
@@ -127,6 +132,30 @@ fn claim_rollback_and_build() {
     };
     assert_eq!(back_to, [generation], "the requested rollback is done, once");
     assert_eq!(owner.total().unwrap(), 4, "no effect of a call is lost");
+    drop(owner);
+    end(Arc::into_inner(host).unwrap());
+}
+
+fn confirmation_or_rollback() {
+    let host = Arc::new(builder(Policy::development()).build().unwrap());
+    host.load(build(book::PLUGIN, 1)).unwrap();
+    host.confirm("book").unwrap();
+    let mut owner = host.claim::<dyn Book>("book").unwrap();
+    host.load(build(book::PLUGIN, 2)).unwrap();
+    let _ = Claim::sync(&mut owner);
+    let asks = {
+        let host = host.clone();
+        thread::spawn(move || host.rollback("book", RollbackTarget::Previous).unwrap())
+    };
+    let is_confirmed = host.confirm("book").unwrap();
+    let answer = asks.join().unwrap();
+    let LoadOutcome::Staged { generation, .. } = answer else {
+        panic!("the owner has to do it: {answer:?}");
+    };
+    // The standby, if it was requested before the confirmation; otherwise the history's copy of the first version.
+    assert_eq!(generation == 1, !is_confirmed, "it is confirmed or rolled back: {answer:?}");
+    let _ = Claim::sync(&mut owner);
+    assert_eq!(owner.version().unwrap(), 1, "the requested rollback is done");
     drop(owner);
     end(Arc::into_inner(host).unwrap());
 }

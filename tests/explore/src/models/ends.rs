@@ -2,11 +2,11 @@
 
 use super::{Described, HandedOut, OneHandle, build, builder, check_unmapped};
 use crate::{
-    plugins::{Tally, left, tally},
-    world::only_calls,
+    plugins::{Calls, Inner, Tally, calls, left, tally},
+    world::{on_start, only_calls},
 };
-use reslot_runtime::{Cause, Fault, Host, LoadOutcome, Policy};
-use reslot_sync::thread;
+use reslot_runtime::{Cause, Claim, Fault, Host, LoadOutcome, Policy};
+use reslot_sync::{mpsc, thread};
 use std::{
     sync::{
         Arc,
@@ -25,6 +25,11 @@ pub(super) const MODELS: &[Described] = &[
         "requests-at-the-end",
         "a request of a surface is done or refused, and none works on a host that has ended; no deadlock",
         requests_at_the_end,
+    ),
+    (
+        "adoption-at-the-end",
+        "if a host ends while the owner of a slot adopts, calls from before reach what he adopts",
+        adoption_at_the_end,
     ),
 ];
 
@@ -98,4 +103,50 @@ fn requests_at_the_end() {
         ask.join().unwrap();
     }
     check_unmapped(&report);
+}
+
+/// A lent object whose call waits until the host has ended.
+struct WaitsForTheEnd {
+    is_inside: mpsc::Sender<()>,
+    has_ended: mpsc::Receiver<()>,
+}
+
+impl Inner for WaitsForTheEnd {
+    fn call(&mut self) {
+        self.is_inside.send(()).unwrap();
+        self.has_ended.recv().unwrap();
+    }
+}
+
+/// The host ends while a hook of the candidate runs that the owner adopts.
+fn adoption_at_the_end() {
+    let host = builder(Policy::without_probation()).build().unwrap();
+    host.load(build(tally::PLUGIN, 1)).unwrap();
+    host.load(build(calls::PLUGIN, 1)).unwrap();
+    let caller = host.slot::<dyn Calls>("calls").unwrap();
+    let (is_inside, inside) = mpsc::channel();
+    let (end, has_ended) = mpsc::channel();
+    let calls = thread::spawn(move || {
+        let mut waits = WaitsForTheEnd { is_inside, has_ended };
+        caller.load().add_after(1, &mut waits).unwrap()
+    });
+    // The other plugin has looked the tally up: it calls the first version, although the slot is claimed now.
+    inside.recv().unwrap();
+    let mut owner = host.claim::<dyn Tally>("tally").unwrap();
+    host.load(build(tally::PLUGIN, 2)).unwrap();
+    let (is_starting, starting) = mpsc::channel();
+    on_start(move |_| {
+        is_starting.send(()).unwrap();
+        thread::sleep(Duration::from_secs(2));
+    });
+    let ends = thread::spawn(move || {
+        starting.recv().unwrap();
+        let _ = host.shutdown(Duration::from_secs(1));
+        end.send(()).unwrap();
+    });
+    let _ = Claim::sync(&mut owner);
+    assert_eq!(owner.version().unwrap(), 2, "what the owner had begun to adopt is adopted");
+    assert_eq!(calls.join().unwrap(), Ok(1), "the call reaches what the owner has");
+    assert_eq!(owner.total().unwrap(), 1, "no effect of a call is lost");
+    ends.join().unwrap();
 }

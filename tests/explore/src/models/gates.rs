@@ -2,11 +2,11 @@
 
 use super::{Described, build, builder, end, file};
 use crate::{
-    plugins::{Book, Calls, Inner, Tally, book, calls, tally},
-    world::{Fault, Place, Script, only_calls},
+    plugins::{Book, Calls, Inner, Tally, book, calls, left, tally},
+    world::{Fault, HANGS, Place, Script, only_calls},
 };
 use reslot_runtime::{Host, Policy, RollbackTarget, Shadow, Slot};
-use reslot_sync::thread;
+use reslot_sync::{Instant, thread};
 use std::time::Duration;
 
 pub(super) const MODELS: &[Described] = &[
@@ -47,7 +47,7 @@ pub(super) const MODELS: &[Described] = &[
     ),
     (
         "hanging-snapshot",
-        "no thread polls while a hook hangs that has no deadline",
+        "while a `Serialize` hangs that nobody may disturb, no thread polls, and what needs the state is refused",
         hanging_snapshot,
     ),
 ];
@@ -257,9 +257,18 @@ fn hanging_snapshot() {
         ..Script::default()
     };
     host.load(file(book::PLUGIN, &hangs)).unwrap();
-    // The shadow begins with the state, and nobody else may change the slot while the thread that makes the shadow encodes that.
-    let shadow: Shadow<dyn Book> = host.shadow("book", build(book::PLUGIN, 3)).unwrap();
-    drop(shadow);
+    // The shadow begins with the state. As long as the hook runs nobody may claim the slot, and no thread may wait for it but one that claims.
+    let begun = Instant::now();
+    let shadow: Result<Shadow<dyn Book>, _> = host.shadow("book", build(book::PLUGIN, 3));
+    assert!(shadow.is_err(), "the state was not encoded in time");
+    host.load(build(book::PLUGIN, 4)).unwrap_err();
+    host.load(build(left::PLUGIN, 1)).unwrap();
+    drop(host.unload("left").unwrap());
+    let mut claim = host.claim::<dyn Book>("book").unwrap();
+    let took = begun.elapsed();
+    assert!(took >= HANGS, "it was claimed after {took:?}, while the hook ran");
+    assert_eq!(claim.add(1).unwrap(), 1);
+    drop(claim);
     assert_eq!(host.slots()[0].generation, Some(2));
     end(host);
 }

@@ -12,7 +12,7 @@ use crate::{
         starting_state::{EarlierState, StateSource, migrated},
     },
     runtime::{HookRunner, Runtime},
-    slot::{Access, Generation, MappedImages, Snapshot},
+    slot::{Access, Generation, MappedImages, SlotRecord, Snapshot},
     testing::Injections,
 };
 use reslot_engine::{
@@ -31,18 +31,18 @@ pub(super) fn carry(
     leaving: &Rollback<'_>,
 ) -> Result<Option<Arc<Snapshot>>, String> {
     let Rollback {
+        record,
         faulty,
         standby,
         access,
         back,
-        ..
     } = leaving;
     let standby = &standby.current.generation;
     let has_state = |generation: &Generation| generation.instance().has_state();
     let source = StateSource::decide(policy, has_state(faulty), has_state(standby), EarlierState::InStandby);
     match (source, standby.instance().schema()) {
         (StateSource::Current { .. }, Some(schema)) => {
-            let state = take(hooks, faulty, access, &back.reason)?;
+            let state = take(hooks, record, faulty, access, &back.reason)?;
             let migrator = match Migrator::of(state.schema, schema.schema) {
                 Migrator::Nobody => return Ok(Some(state)),
                 Migrator::Writer => faulty,
@@ -58,6 +58,7 @@ pub(super) fn carry(
 /// The state of the faulty generation.
 fn take(
     hooks: &HookRunner,
+    record: &Arc<SlotRecord>,
     faulty: &Arc<Generation>,
     access: &Access<'_>,
     reason: &RollbackReason,
@@ -68,7 +69,7 @@ fn take(
             _ => format!("calls did not come back within {:?}", hooks.deadline()),
         });
     }
-    let state = snapshot(hooks, faulty, access.is_owners()).map_err(|cause| cause.to_string())?;
+    let state = snapshot(hooks, record, faulty, access.is_owners()).map_err(|cause| cause.to_string())?;
     state.ok_or_else(|| "it has none".to_owned())
 }
 
