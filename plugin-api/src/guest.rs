@@ -1,4 +1,4 @@
-//! The border of a plugin that runs in WebAssembly: what the module exports, and what it imports. `Hook`, `Outcome` and the packing of results are
+//! The border of a plugin that runs in WebAssembly: what the module exports, and what it imports. `Hook`, `HookOutcome` and the packing of results are
 //! used by both sides; the rest is compiled only into the module.
 //!
 //! | export | does |
@@ -85,7 +85,7 @@ impl Hook {
 /// How a hook ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Outcome {
+pub enum HookOutcome {
     /// It is done. The reply has what was asked for.
     Done,
     /// There is no state.
@@ -104,18 +104,18 @@ pub enum Outcome {
     Invalid,
 }
 
-impl Outcome {
+impl HookOutcome {
     /// The outcome with this number. An unknown one counts as invalid.
     #[must_use]
     pub fn of(number: u32) -> Self {
-        const ALL: [Outcome; 7] = [
-            Outcome::Done,
-            Outcome::NoState,
-            Outcome::Refused,
-            Outcome::NotCarried,
-            Outcome::TooDeep,
-            Outcome::StackUsed,
-            Outcome::Panicked,
+        const ALL: [HookOutcome; 7] = [
+            HookOutcome::Done,
+            HookOutcome::NoState,
+            HookOutcome::Refused,
+            HookOutcome::NotCarried,
+            HookOutcome::TooDeep,
+            HookOutcome::StackUsed,
+            HookOutcome::Panicked,
         ];
         ALL.into_iter()
             .find(|outcome| *outcome as u32 == number)
@@ -229,8 +229,8 @@ mod tests {
         }
         assert_eq!(Hook::of(13), None);
         assert_eq!(
-            (Outcome::of(6), Outcome::of(7), Outcome::of(8)),
-            (Outcome::Panicked, Outcome::Invalid, Outcome::Invalid)
+            (HookOutcome::of(6), HookOutcome::of(7), HookOutcome::of(8)),
+            (HookOutcome::Panicked, HookOutcome::Invalid, HookOutcome::Invalid)
         );
     }
 }

@@ -128,6 +128,18 @@ const FLOORS: &[(&str, &[&str])] = &[
             "reslot-sync",
         ],
     ),
+    // The feature `remote` of reslot, with which a host has stubs, is for those who use this.
+    (
+        "host/wasm",
+        &[
+            "reslot-artifact",
+            "reslot-engine",
+            "reslot-plugin-api",
+            "reslot-report",
+            "reslot-stage",
+            "reslot-sync",
+        ],
+    ),
     (
         "host/runtime",
         &[

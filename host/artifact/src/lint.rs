@@ -286,7 +286,7 @@ fn check_manifest(manifest: &Manifest, expect: &Expectations<'_>, findings: &mut
 }
 
 /// Whether two versions are compatible: they have the same major version, and before 1.0 the same minor version.
-fn same_api(found: &str, expected: &str) -> bool {
+pub fn same_api(found: &str, expected: &str) -> bool {
     let promise = |version: &str| {
         let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
         let (major, minor) = (numbers.next()??, numbers.next()??);

@@ -2,7 +2,7 @@
 
 use crate::{
     error::PluginError,
-    guest::{Arguments, Hook, Outcome},
+    guest::{Arguments, Hook, HookOutcome},
     inside::{self, stack},
     interface::{Implements, Marshalling},
     panic_payload::discard,
@@ -25,7 +25,7 @@ pub struct Header {
     pub(crate) table: *const (),
     pub(crate) marshalling: fn() -> Marshalling,
     /// Calls a hook other than `Create`.
-    pub(crate) hook: unsafe fn(Hook, *mut (), (u32, u32), Arguments<'_>) -> (Outcome, Vec<u8>),
+    pub(crate) hook: unsafe fn(Hook, *mut (), (u32, u32), Arguments<'_>) -> (HookOutcome, Vec<u8>),
 }
 
 // SAFETY: function pointers, and a table that is constant.
@@ -53,7 +53,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
 
     /// # Safety
     /// `object` must be what `create` returned, and not in use in another way than the hook's receiver allows. `Destroy` is the last hook.
-    unsafe fn hook(hook: Hook, object: *mut (), (from, to): (u32, u32), given: Arguments<'_>) -> (Outcome, Vec<u8>) {
+    unsafe fn hook(hook: Hook, object: *mut (), (from, to): (u32, u32), given: Arguments<'_>) -> (HookOutcome, Vec<u8>) {
         let mut buffer = Buffer::with_capacity(0);
         let body = || {
             // SAFETY: the caller's promise.
@@ -62,19 +62,19 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         let left = stack::left();
         let (ended, met) = state::within(MAX_STATE_LEVELS, left - left / 4, || catch_unwind(AssertUnwindSafe(body)));
         let ended = match (ended, met) {
-            (_, Some(Met::TooDeep)) => return (Outcome::TooDeep, Vec::new()),
-            (_, Some(Met::StackUsed)) => return (Outcome::StackUsed, Vec::new()),
+            (_, Some(Met::TooDeep)) => return (HookOutcome::TooDeep, Vec::new()),
+            (_, Some(Met::StackUsed)) => return (HookOutcome::StackUsed, Vec::new()),
             (Ok(ended), _) => ended,
             (Err(payload), _) => {
                 inside::contained(&*payload, false);
                 discard(payload);
-                return (Outcome::Panicked, Vec::new());
+                return (HookOutcome::Panicked, Vec::new());
             }
         };
         match ended {
             Ok(outcome) => (outcome, buffer.into_vec()),
-            Err(error) if met == Some(Met::NotCarried) => (Outcome::NotCarried, cut_words(error).into_bytes()),
-            Err(error) => (Outcome::Refused, cut_words(error).into_bytes()),
+            Err(error) if met == Some(Met::NotCarried) => (HookOutcome::NotCarried, cut_words(error).into_bytes()),
+            Err(error) => (HookOutcome::Refused, cut_words(error).into_bytes()),
         }
     }
 
@@ -86,7 +86,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         (from, to): (u32, u32),
         given: Arguments<'_>,
         into: &mut Buffer,
-    ) -> Result<Outcome, PluginError> {
+    ) -> Result<HookOutcome, PluginError> {
         let abi = ContextAbi {
             slot: RStr::from_str(given.slot),
             generation: given.generation,
@@ -98,7 +98,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         // SAFETY: as above.
         let alone = || unsafe { &mut *object.cast::<T>() };
         match hook {
-            Hook::Create => return Ok(Outcome::Invalid),
+            Hook::Create => return Ok(HookOutcome::Invalid),
             Hook::Init => alone().init(&context)?,
             Hook::Start => alone().start(&context)?,
             Hook::Stop => alone().stop(&Context::of_stopping(abi, object, None))?,
@@ -109,7 +109,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
             }
             Hook::Snapshot => {
                 if !shared().snapshot(&mut writer)? {
-                    return Ok(Outcome::NoState);
+                    return Ok(HookOutcome::NoState);
                 }
             }
             Hook::Restore => alone().restore(given.bytes)?,
@@ -121,6 +121,6 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
             // SAFETY: the caller's promise: it is not used any more.
             Hook::Destroy => drop(unsafe { Box::from_raw(object.cast::<T>()) }),
         }
-        Ok(Outcome::Done)
+        Ok(HookOutcome::Done)
     }
 }

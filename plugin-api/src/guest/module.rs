@@ -1,7 +1,7 @@
 //! The exports of the module.
 
 use super::{
-    ABI, Arguments, Hook, Outcome, host,
+    ABI, Arguments, Hook, HookOutcome, host,
     host::{LENT, ToHost},
     logs,
     message::Message,
@@ -100,14 +100,14 @@ unsafe extern "C" fn reslot_hook(hook: u32, first: u32, second: u32, request: *c
             }
             put(outcome, &mut reply)
         }
-        _ => Outcome::Invalid,
+        _ => HookOutcome::Invalid,
     };
     let result = reply.result(outcome as u32);
     RESULT.set(reply);
     result
 }
 
-fn create(reply: &mut Message) -> Outcome {
+fn create(reply: &mut Message) -> HookOutcome {
     panic::set_hook(Box::new(|info| {
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         host::panicked(panic_payload::text_of(info.payload()), &location);
@@ -115,20 +115,20 @@ fn create(reply: &mut Message) -> Outcome {
     match catch_unwind(AssertUnwindSafe(|| (reslot_root.create)())) {
         Ok(object) => {
             OBJECT.set(object);
-            Outcome::Done
+            HookOutcome::Done
         }
         Err(payload) => {
             crate::inside::contained(&*payload, false);
             panic_payload::discard(payload);
-            put((Outcome::Panicked, Vec::new()), reply)
+            put((HookOutcome::Panicked, Vec::new()), reply)
         }
     }
 }
 
-fn put((outcome, bytes): (Outcome, Vec<u8>), reply: &mut Message) -> Outcome {
+fn put((outcome, bytes): (HookOutcome, Vec<u8>), reply: &mut Message) -> HookOutcome {
     match reply.set(&bytes) {
         true => outcome,
-        false => Outcome::Invalid,
+        false => HookOutcome::Invalid,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The forms of values between a function table and the code that decodes messages. Both are in this module, so they need no fixed
 //! layout.
 
+use std::ops::{Deref, DerefMut};
+
 pub type RString = String;
 pub type RVec<T> = Vec<T>;
 
@@ -37,6 +39,46 @@ impl<'a, T> RSliceMut<'a, T> {
     }
 
     pub fn into_mut_slice(self) -> &'a mut [T] {
+        self.0
+    }
+}
+
+impl<T> RSliceMut<'_, T> {
+    pub fn as_slice(&self) -> &[T] {
+        self.0
+    }
+
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        self.0
+    }
+}
+
+impl<T> Deref for RSlice<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.0
+    }
+}
+
+impl<T> Deref for RSliceMut<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.0
+    }
+}
+
+impl<T> DerefMut for RSliceMut<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.0
+    }
+}
+
+impl Deref for RStr<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
         self.0
     }
 }

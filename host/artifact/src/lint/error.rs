@@ -73,6 +73,14 @@ pub enum LintError {
     /// A library that is not a plugin, or whose sections were removed.
     #[error("no section `.reslot.manifest`: not a Reslot plugin")]
     NoManifest,
+    /// Not a module that the WebAssembly engine runs.
+    #[error("not a module for the WebAssembly engine: {what}")]
+    Module {
+        /// What is wrong with it.
+        what: String,
+        /// What the plugin's author can do.
+        remedy: &'static str,
+    },
     /// A manifest that this host cannot read.
     #[error("the section `.reslot.manifest` is not usable: {0}")]
     Manifest(ManifestError),
@@ -162,6 +170,7 @@ impl LintError {
                 "call export_plugin! in the plugin's lib.rs, and keep the section if a tool strips the library; a crate that is an rlib, too, is built \
                  for a host by `build-plugin`, or by `cargo rustc --lib --crate-type cdylib`"
             }
+            LintError::Module { remedy, .. } => remedy,
             LintError::Manifest(ManifestError::WrongFormat { .. }) => {
                 "use the version of reslot-plugin-api that belongs to this host"
             }
