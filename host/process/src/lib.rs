@@ -17,4 +17,5 @@ mod settings;
 mod task;
 
 pub use child::child_main;
-pub use settings::{Checkpoint, Process, Sandbox};
+pub use reslot_engine::Checkpoint;
+pub use settings::{Process, Sandbox};

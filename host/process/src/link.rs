@@ -7,7 +7,7 @@ use crate::{
     task::Panic,
 };
 use reslot_engine::{
-    ImageId,
+    ImageId, SavedState,
     failures::{self, CallFailure},
     panics::{self, PanicReport},
 };
@@ -18,7 +18,7 @@ use reslot_plugin_api::{
 };
 use reslot_report::HookError;
 use reslot_sync::{
-    Instant, Mutex, MutexGuard,
+    Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 use std::{fmt, time::Duration};
@@ -47,10 +47,9 @@ pub(crate) struct Link {
 }
 
 /// What is known when the instance ends.
+#[derive(Default)]
 struct Saved {
-    state: Option<Vec<u8>>,
-    calls_since: u64,
-    at: Instant,
+    state: SavedState,
     end: Option<InstanceEnd>,
 }
 
@@ -131,12 +130,7 @@ impl Link {
             slot,
             has_state,
             turn: Turn::default(),
-            saved: Mutex::new(Saved {
-                state: None,
-                calls_since: 0,
-                at: Instant::now(),
-                end: None,
-            }),
+            saved: Mutex::default(),
         }
     }
 
@@ -151,7 +145,7 @@ impl Link {
     /// Notes the end, unless it is noted already.
     fn ends(&self, cause: impl FnOnce() -> EndCause) -> InstanceEnd {
         let mut saved = self.saved.lock();
-        let lost = if self.has_state { saved.calls_since } else { 0 };
+        let lost = if self.has_state { saved.state.lost_calls() } else { 0 };
         saved.end.get_or_insert_with(|| InstanceEnd::new(cause(), lost)).clone()
     }
 
@@ -285,11 +279,11 @@ impl Link {
     pub(crate) fn snapshot(&self) -> Result<Option<Vec<u8>>, HookError> {
         let turn = self.turn.take();
         if self.end().is_some() {
-            return Ok(self.saved.lock().state.clone());
+            return Ok(self.saved.lock().state.state());
         }
         let state = match self.hook(Hook::Snapshot, (0, 0), Arguments::default()) {
             // It has ended now.
-            Err(HookError::InstanceEnded(_)) => return Ok(self.saved.lock().state.clone()),
+            Err(HookError::InstanceEnded(_)) => return Ok(self.saved.lock().state.state()),
             state => state?,
         };
         self.save(state.clone());
@@ -299,23 +293,29 @@ impl Link {
 
     /// Keeps a state that the instance has now.
     pub(crate) fn save(&self, state: Option<Vec<u8>>) {
-        let mut saved = self.saved.lock();
-        (saved.state, saved.calls_since, saved.at) = (state, 0, Instant::now());
+        self.saved.lock().state = SavedState::new(state);
+    }
+
+    /// Saves the state of an instance that has started, unless it has a saved one: an instance that ends before its first checkpoint is what it was
+    /// then.
+    pub(crate) fn save_first(&self) {
+        if self.has_state && !self.saved.lock().state.is_some() {
+            self.save_now();
+        }
+    }
+
+    fn save_now(&self) {
+        if let Err(error) = self.snapshot() {
+            tracing::warn!(slot = self.slot, %error, "the plugin's state could not be saved");
+        }
     }
 
     /// A call has come back. Saves the state, if it is time to.
     fn call_completed(&self, turn: &HasTurn<'_>) {
-        let is_due = {
-            let mut saved = self.saved.lock();
-            saved.calls_since += 1;
-            self.settings.checkpoint.is_due(saved.calls_since, saved.at)
-        };
+        let is_due = self.saved.lock().state.completed(self.settings.checkpoint);
         // Not while a method of the instance runs.
-        if !is_due || !self.has_state || !turn.is_outermost() {
-            return;
-        }
-        if let Err(error) = self.snapshot() {
-            tracing::warn!(slot = self.slot, %error, "the plugin's state could not be saved");
+        if is_due && self.has_state && turn.is_outermost() {
+            self.save_now();
         }
     }
 

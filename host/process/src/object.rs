@@ -162,7 +162,9 @@ unsafe impl Object for RemoteObject {
     }
 
     unsafe fn start(&self, context: ContextAbi<'_>) -> Result<(), HookError> {
-        self.hook(Hook::Start, given(&context))
+        self.hook(Hook::Start, given(&context))?;
+        self.link.save_first();
+        Ok(())
     }
 
     unsafe fn stop(&self, context: ContextAbi<'_>) -> Result<(), HookError> {

@@ -1,7 +1,7 @@
 //! The settings of this engine.
 
 use crate::task::Bounds;
-use reslot_sync::Instant;
+use reslot_engine::Checkpoint;
 use std::{path::PathBuf, time::Duration};
 
 /// Runs each plugin of a slot in a child process of its own, behind the same typed interface. Give it to `HostBuilder::engine`.
@@ -95,27 +95,6 @@ impl Sandbox {
     pub fn without_landlock(mut self) -> Self {
         self.0.without_landlock = true;
         self
-    }
-}
-
-/// When the host saves the state of a plugin, so that it is there if the process ends. It is saved at each reload in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checkpoint {
-    /// Only at a reload.
-    Never,
-    /// After this many calls. With 1 the effect of no completed call is ever lost.
-    EveryCalls(u64),
-    /// After the first call that ends so long after the last time.
-    Every(Duration),
-}
-
-impl Checkpoint {
-    pub(crate) fn is_due(self, calls: u64, saved: Instant) -> bool {
-        match self {
-            Self::Never => false,
-            Self::EveryCalls(most) => calls >= most,
-            Self::Every(time) => saved.elapsed() >= time,
-        }
     }
 }
 
