@@ -2,6 +2,7 @@
 //! starts the demo.
 
 mod arcade;
+mod sandbox;
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -36,12 +37,15 @@ enum Which {
         #[arg(long, conflicts_with = "headless")]
         live: bool,
     },
+    /// Let plugins misbehave in WebAssembly and in processes of their own, and see what the host does about each
+    Sandbox,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.which {
         Some(Which::Arcade(arguments)) => return arcade::run(arguments),
         Some(Which::Desk { headless, live }) => return desk(headless, live),
+        Some(Which::Sandbox) => return sandbox::run(),
         None => {}
     }
     let workspace = Workspace::read(&crate::repository())?;

@@ -22,7 +22,7 @@ use reslot_plugin_api::{
         marshal::{INSTANCE, code},
     },
     CallError, Fault, PeerErrorKind,
-    guest::{Arguments, Hook, Outcome},
+    guest::{Arguments, Hook, HookOutcome},
 };
 use reslot_report::{HookError, OpenError, StageError};
 use reslot_stage::StagedFile;
@@ -279,7 +279,7 @@ impl Session<'_> {
     fn hook(&self, head: Head, bytes: &[u8]) -> (u32, Vec<u8>) {
         let hook = Hook::of(head.code);
         let (Some(hook), Some(arguments)) = (hook, Arguments::decode(bytes)) else {
-            return (Outcome::Invalid as u32, Vec::new());
+            return (HookOutcome::Invalid as u32, Vec::new());
         };
         let (outcome, reply) = match self.run_hook(hook, head.target, arguments) {
             Ok(reply) => reply,
@@ -288,8 +288,8 @@ impl Session<'_> {
         (outcome as u32, reply)
     }
 
-    fn run_hook(&self, hook: Hook, schemas: u64, given: Arguments<'_>) -> Result<(Outcome, Vec<u8>), HookError> {
-        let done = |()| (Outcome::Done, Vec::new());
+    fn run_hook(&self, hook: Hook, schemas: u64, given: Arguments<'_>) -> Result<(HookOutcome, Vec<u8>), HookError> {
+        let done = |()| (HookOutcome::Done, Vec::new());
         if hook == Hook::Create {
             // SAFETY: nothing is called in the object after the image is closed, because it never is.
             let object = unsafe { self.image.create() }?;
@@ -314,23 +314,23 @@ impl Session<'_> {
         // of all calls.
         unsafe {
             match hook {
-                Hook::Create => Ok((Outcome::Invalid, Vec::new())),
+                Hook::Create => Ok((HookOutcome::Invalid, Vec::new())),
                 Hook::Init => object.init(context).map(done),
                 Hook::Start => object.start(context).map(done),
                 Hook::Stop => object.stop(context).map(done),
                 Hook::Health => {
                     let HealthAbi { result, message } = object.health(context)?.into();
-                    Ok((Outcome::Done, [&result.to_le_bytes()[..], message.as_bytes()].concat()))
+                    Ok((HookOutcome::Done, [&result.to_le_bytes()[..], message.as_bytes()].concat()))
                 }
                 Hook::Snapshot => Ok(match object.snapshot(0)? {
-                    Some(state) => (Outcome::Done, state),
-                    None => (Outcome::NoState, Vec::new()),
+                    Some(state) => (HookOutcome::Done, state),
+                    None => (HookOutcome::NoState, Vec::new()),
                 }),
                 Hook::Restore => object.restore(given.bytes).map(done),
-                Hook::Migrate => Ok((Outcome::Done, object.migrate(from, to, given.bytes)?)),
+                Hook::Migrate => Ok((HookOutcome::Done, object.migrate(from, to, given.bytes)?)),
                 Hook::CannotRead => Ok(match object.cannot_read(given.bytes) {
-                    Some(why) => (Outcome::Refused, why.into_bytes()),
-                    None => (Outcome::Done, Vec::new()),
+                    Some(why) => (HookOutcome::Refused, why.into_bytes()),
+                    None => (HookOutcome::Done, Vec::new()),
                 }),
                 Hook::Configure => object.configure(context, given.bytes).map(done),
                 Hook::CheckConfig => object.check_config(context, given.bytes).map(done),
@@ -344,17 +344,17 @@ impl Session<'_> {
     }
 }
 
-fn encode_error(error: HookError) -> (Outcome, Vec<u8>) {
+fn encode_error(error: HookError) -> (HookOutcome, Vec<u8>) {
     match error {
-        HookError::Refused(words) => (Outcome::Refused, words.into_bytes()),
-        HookError::NotCarried(words) => (Outcome::NotCarried, words.into_bytes()),
-        HookError::TooDeep { .. } => (Outcome::TooDeep, Vec::new()),
-        HookError::StackTooSmall { system, .. } => (Outcome::StackUsed, system.unwrap_or_default().into_bytes()),
+        HookError::Refused(words) => (HookOutcome::Refused, words.into_bytes()),
+        HookError::NotCarried(words) => (HookOutcome::NotCarried, words.into_bytes()),
+        HookError::TooDeep { .. } => (HookOutcome::TooDeep, Vec::new()),
+        HookError::StackTooSmall { system, .. } => (HookOutcome::StackUsed, system.unwrap_or_default().into_bytes()),
         HookError::Panicked { message, location, .. } => {
             let message = message.to_string();
-            (Outcome::Panicked, json(&Panic { message, location }))
+            (HookOutcome::Panicked, json(&Panic { message, location }))
         }
-        other => (Outcome::Refused, other.to_string().into_bytes()),
+        other => (HookOutcome::Refused, other.to_string().into_bytes()),
     }
 }
 

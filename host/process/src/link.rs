@@ -14,7 +14,7 @@ use reslot_engine::{
 use reslot_plugin_api::{
     __private::marshal::{ActiveLentObjects, Call, INSTANCE, MarshalError, Transport, TransportError, code},
     Backtrace, EndCause, InstanceEnd, MAX_STATE_LEVELS,
-    guest::{Arguments, Hook, Outcome},
+    guest::{Arguments, Hook, HookOutcome},
 };
 use reslot_report::HookError;
 use reslot_sync::{
@@ -237,17 +237,17 @@ impl Link {
         };
         let (outcome, reply) = self.tell(head, &message)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        match Outcome::of(outcome) {
-            Outcome::Done => Ok(Some(reply)),
-            Outcome::NoState => Ok(None),
-            Outcome::Refused => Err(HookError::Refused(text(&reply))),
-            Outcome::NotCarried => Err(HookError::NotCarried(text(&reply))),
-            Outcome::TooDeep => Err(HookError::TooDeep { most: MAX_STATE_LEVELS }),
-            Outcome::StackUsed => Err(HookError::StackTooSmall {
+        match HookOutcome::of(outcome) {
+            HookOutcome::Done => Ok(Some(reply)),
+            HookOutcome::NoState => Ok(None),
+            HookOutcome::Refused => Err(HookError::Refused(text(&reply))),
+            HookOutcome::NotCarried => Err(HookError::NotCarried(text(&reply))),
+            HookOutcome::TooDeep => Err(HookError::TooDeep { most: MAX_STATE_LEVELS }),
+            HookOutcome::StackUsed => Err(HookError::StackTooSmall {
                 bytes: STATE_STACK,
                 system: Some(text(&reply)).filter(|words| !words.is_empty()),
             }),
-            Outcome::Panicked => {
+            HookOutcome::Panicked => {
                 let Panic { message, location } = serde_json::from_slice(&reply).unwrap_or_default();
                 let PanicReport {
                     message,
@@ -260,7 +260,7 @@ impl Link {
                     backtrace,
                 })
             }
-            Outcome::Invalid => Err(HookError::Refused("its process does not know this hook".to_owned())),
+            HookOutcome::Invalid => Err(HookError::Refused("its process does not know this hook".to_owned())),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     lint::{self, MAGIC},
 };
 use reslot_artifact::lint::{LintError, Linted};
-use reslot_engine::{Engine, LintedBytes, StagedArtifact};
+use reslot_engine::{Checkpoint, Engine, LintedBytes, StagedArtifact};
 use reslot_report::{EngineKind, StageError};
 use reslot_stage::StagedFile;
 use std::{
@@ -20,13 +20,13 @@ use std::{
 /// Runs plugins that are compiled to WebAssembly.
 ///
 /// ```
-/// use reslot_wasm::Wasm;
+/// use reslot_wasm::{Checkpoint, Wasm};
 /// use std::time::Duration;
 ///
 /// let engine = Wasm::new()
 ///     .memory(16 << 20)
 ///     .call_deadline(Duration::from_millis(5))
-///     .checkpoint_every_calls(1_000);
+///     .checkpoint(Checkpoint::EveryCalls(1_000));
 /// println!("{engine:?}");
 /// ```
 #[derive(Debug, Clone)]
@@ -53,8 +53,7 @@ impl Wasm {
                 memory: 64 << 20,
                 call: Duration::from_secs(1),
                 hook: Duration::from_secs(10),
-                checkpoint_calls: None,
-                checkpoint_time: None,
+                checkpoint: Checkpoint::Never,
             },
             stack: 512 << 10,
             cache: None,
@@ -93,18 +92,11 @@ impl Wasm {
         self
     }
 
-    /// Saves the state after so many calls that may have changed it. If the instance ends, only what was done since is lost. With 1, nothing is lost but the call
-    /// that failed.
+    /// When the plugin's state is saved. Default: [`Checkpoint::Never`]. A method with `&self` counts as one that changes nothing, unless all methods take
+    /// `&self`.
     #[must_use]
-    pub fn checkpoint_every_calls(mut self, calls: u64) -> Self {
-        self.limits.checkpoint_calls = Some(calls.max(1));
-        self
-    }
-
-    /// Saves the state at the end of the first call after this time has passed since it was saved.
-    #[must_use]
-    pub fn checkpoint_every(mut self, time: Duration) -> Self {
-        self.limits.checkpoint_time = Some(time);
+    pub fn checkpoint(mut self, when: Checkpoint) -> Self {
+        self.limits.checkpoint = when;
         self
     }
 

@@ -25,3 +25,4 @@ mod sandbox;
 mod ticker;
 
 pub use engine::Wasm;
+pub use reslot_engine::Checkpoint;

@@ -1,5 +1,6 @@
 //! The limits of an instance.
 
+use reslot_engine::Checkpoint;
 use std::time::Duration;
 
 /// What an instance may use, and when its state is saved.
@@ -8,6 +9,5 @@ pub(crate) struct Limits {
     pub(crate) memory: usize,
     pub(crate) call: Duration,
     pub(crate) hook: Duration,
-    pub(crate) checkpoint_calls: Option<u64>,
-    pub(crate) checkpoint_time: Option<Duration>,
+    pub(crate) checkpoint: Checkpoint,
 }

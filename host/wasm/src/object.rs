@@ -9,7 +9,7 @@ use crate::{
 };
 use reslot_artifact::manifest::{Manifest, Receiver};
 use reslot_engine::{
-    Object,
+    Object, SavedState,
     failures::{self, CallFailure},
     panics::take_panic,
 };
@@ -23,7 +23,7 @@ use reslot_plugin_api::{
 };
 use reslot_report::HookError;
 use reslot_sync::{
-    Instant, Mutex, MutexGuard,
+    Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 use std::sync::{Arc, OnceLock};
@@ -44,15 +44,7 @@ struct Remote {
     /// The thread that uses the sandbox; 0 if none does.
     user: AtomicUsize,
     ended: OnceLock<InstanceEnd>,
-    saved: Mutex<Saved>,
-}
-
-/// The last saved state.
-struct Saved {
-    state: Option<Vec<u8>>,
-    at: Instant,
-    /// The completed calls since then that may have changed it.
-    calls: u64,
+    saved: Mutex<SavedState>,
 }
 
 /// A number for the calling thread.
@@ -92,11 +84,7 @@ impl Remote {
     }
 
     fn save(&self, state: Option<Vec<u8>>) {
-        *self.saved.lock() = Saved {
-            state,
-            at: Instant::now(),
-            calls: 0,
-        };
+        *self.saved.lock() = SavedState::new(state);
     }
 
     /// A call has returned.
@@ -104,16 +92,7 @@ impl Remote {
         if !self.has_state || self.changes.get(method as usize) == Some(&false) {
             return;
         }
-        let Limits {
-            checkpoint_calls,
-            checkpoint_time,
-            ..
-        } = *self.limits();
-        let mut saved = self.saved.lock();
-        saved.calls += 1;
-        let is_due = checkpoint_calls.is_some_and(|calls| saved.calls >= calls)
-            || checkpoint_time.is_some_and(|time| saved.at.elapsed() >= time);
-        drop(saved);
+        let is_due = self.saved.lock().completed(self.limits().checkpoint);
         if is_due && let Ok((HookOutcome::Done, state)) = using.hook(Hook::Snapshot, (0, 0), Arguments::default()) {
             self.save(Some(state));
         }
@@ -125,7 +104,7 @@ impl Use<'_> {
     fn end(&mut self, cause: EndCause) -> InstanceEnd {
         // Its memory is freed now.
         *self.sandbox = None;
-        let lost = self.remote.saved.lock().calls;
+        let lost = self.remote.saved.lock().lost_calls();
         self.remote.ended.get_or_init(|| InstanceEnd::new(cause, lost)).clone()
     }
 
@@ -201,11 +180,7 @@ impl WasmObject {
             sandbox: Mutex::new(Some(sandbox)),
             user: AtomicUsize::new(0),
             ended: OnceLock::new(),
-            saved: Mutex::new(Saved {
-                state: None,
-                at: Instant::now(),
-                calls: 0,
-            }),
+            saved: Mutex::default(),
         });
         Ok(Self {
             instance: RemoteInstance::new(methods.len(), remote.clone()),
@@ -301,10 +276,6 @@ unsafe impl Object for WasmObject {
     }
 
     fn snapshot(&self, _: usize) -> Result<Option<Vec<u8>>, HookError> {
-        let last = |error| match self.remote.saved.lock().state.clone() {
-            Some(state) => Ok(Some(state)),
-            None => Err(error),
-        };
         match self.hook(Hook::Snapshot, Arguments::default()) {
             Ok((HookOutcome::NoState, _)) => Ok(None),
             Ok((outcome, bytes)) => {
@@ -312,7 +283,8 @@ unsafe impl Object for WasmObject {
                 self.remote.save(Some(state.clone()));
                 Ok(Some(state))
             }
-            Err(error @ HookError::InstanceEnded(_)) => last(error),
+            // Without a saved state the successor begins with none; the end says how many calls are lost.
+            Err(HookError::InstanceEnded(_)) => Ok(self.remote.saved.lock().state()),
             Err(error) => Err(error),
         }
     }
@@ -393,7 +365,7 @@ unsafe impl Object for WasmObject {
     unsafe fn start(&self, context: ContextAbi<'_>) -> Result<(), HookError> {
         self.done(Hook::Start, arguments(&context))?;
         // An instance that ends before its first checkpoint is what it was here.
-        if self.remote.has_state && self.remote.saved.lock().state.is_none() {
+        if self.remote.has_state && !self.remote.saved.lock().is_some() {
             let _ = self.snapshot(0);
         }
         Ok(())

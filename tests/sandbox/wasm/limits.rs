@@ -3,7 +3,7 @@
 use crate::{Heard, Place, TICK, plugin::module, plugin::version};
 use fx_sandboxed::Misdeed;
 use reslot::{Claim, EndCause, Event, Fault, InstanceEnd, Policy, RollbackReason, SyncOutcome};
-use reslot_wasm::Wasm;
+use reslot_wasm::{Checkpoint, Wasm};
 use std::time::{Duration, Instant};
 
 /// The end of the instance that misbehaves.
@@ -125,7 +125,7 @@ fn trap_then_rollback() {
 #[test]
 fn with_a_checkpoint_at_each_call_nothing_is_lost() {
     let policy = Policy::development().probation(Duration::from_secs(3600));
-    let place = Place::with(Wasm::new().checkpoint_every_calls(1), policy);
+    let place = Place::with(Wasm::new().checkpoint(Checkpoint::EveryCalls(1)), policy);
     place.load(&version(1));
     place.load(&version(2));
     let mut plugin = place.claim();
