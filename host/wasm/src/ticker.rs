@@ -6,7 +6,7 @@
 //! it says so until it waits.
 
 use reslot_sync::{
-    Condvar, Mutex,
+    Condvar, Instant, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     thread,
 };
@@ -15,6 +15,8 @@ use wasmtime::{Engine, EngineWeak};
 
 /// The length of an epoch.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// The most epochs that pass at once: if the process was stopped, its calls have not run in that time.
+const MOST_AT_ONCE: u32 = 16;
 /// How many epochs without a call pass before the thread sleeps.
 const IDLE: u32 = 64;
 
@@ -70,13 +72,17 @@ pub(crate) fn add(engine: &Engine) -> std::io::Result<()> {
 }
 
 fn tick() {
-    let mut idle = 0;
+    let (mut idle, mut last) = (0, Instant::now());
     loop {
         thread::sleep(TICK);
+        // On a busy machine this thread wakes up late, and each time; the epochs are to keep up with the clock.
+        let passed = last.elapsed().as_micros() / TICK.as_micros();
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX).clamp(1, MOST_AT_ONCE);
+        last = Instant::now();
         let mut engines = ENGINES.lock();
         engines.retain(|engine| match engine.upgrade() {
             Some(engine) => {
-                engine.increment_epoch();
+                (0..passed).for_each(|_| engine.increment_epoch());
                 true
             }
             None => false,
@@ -90,6 +96,6 @@ fn tick() {
             WAKE.wait(&mut engines);
         }
         ASLEEP.store(false, SeqCst);
-        idle = 0;
+        (idle, last) = (0, Instant::now());
     }
 }

@@ -35,7 +35,7 @@ struct Misbehaving {
 
 const MISBEHAVING: [Misbehaving; 5] = [
     Misbehaving {
-        slot: "loops",
+        slot: "endless",
         what: "loops for ever",
         how: Some(Misdeed::Loop),
     },
