@@ -78,7 +78,10 @@ fn tick() {
         // On a busy machine this thread wakes up late, and each time; the epochs are to keep up with the clock.
         let passed = last.elapsed().as_micros() / TICK.as_micros();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX).clamp(1, MOST_AT_ONCE);
-        last = Instant::now();
+        last = match passed {
+            MOST_AT_ONCE => Instant::now(),
+            _ => last + TICK * passed,
+        };
         let mut engines = ENGINES.lock();
         engines.retain(|engine| match engine.upgrade() {
             Some(engine) => {
