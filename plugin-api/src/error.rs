@@ -82,7 +82,10 @@ pub enum Fault {
 /// use std::time::Duration;
 ///
 /// let end = InstanceEnd::new(EndCause::Deadline { limit: Duration::from_millis(5) }, 3);
-/// assert_eq!(end.to_string(), "a call took longer than the 5ms that its engine allows; the effects of 3 calls on its state are lost");
+/// assert_eq!(
+///     end.to_string(),
+///     "a call or a hook took longer than the 5ms that its engine allows; the effects of 3 calls on its state are lost"
+/// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -161,7 +164,9 @@ impl fmt::Display for InstanceEnd {
 impl fmt::Display for EndCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last_words = match self {
-            Self::Deadline { limit } => return write!(f, "a call took longer than the {limit:?} that its engine allows"),
+            Self::Deadline { limit } => {
+                return write!(f, "a call or a hook took longer than the {limit:?} that its engine allows");
+            }
             Self::Trap { what } => return write!(f, "the sandbox ended it: {what}"),
             Self::MemoryLimit { bytes } => {
                 return write!(f, "it needed more than the {bytes} bytes of memory that its engine allows");

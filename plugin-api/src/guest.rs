@@ -1,9 +1,9 @@
-//! The border of a plugin that runs in WebAssembly: what the module exports, and what it imports. `Hook`, `HookOutcome` and the packing of results are
+//! The ABI of a plugin that runs in WebAssembly: what the module exports, and what it imports. `Hook`, `HookOutcome` and the packing of results are
 //! used by both sides; the rest is compiled only into the module.
 //!
 //! | export | does |
 //! |---|---|
-//! | `reslot_abi() -> u32` | the number of this border, [`ABI`] |
+//! | `reslot_abi() -> u32` | the version of this ABI, [`ABI`] |
 //! | `reslot_room(depth, len) -> address` | room for a request of so many bytes; 0 if there is no memory for it. It is valid until more is asked for at that depth |
 //! | `reslot_call(target, method, address, len) -> result` | one call, see [`marshal`](crate::marshal) |
 //! | `reslot_hook(hook, first, second, address, len) -> result` | a [`Hook`] |
@@ -15,13 +15,13 @@
 //! | `take_reply(address)` | writes a reply that did not fit |
 //! | `failed(method, address, len)` | the reason of a call that failed |
 //! | `panicked(message, len, location, len)` | the panic hook ran |
-//! | `contained(message, len)` | a panic was caught at the border |
+//! | `contained(message, len)` | a panic was caught at the boundary |
 //! | `log(level, target, len, message, len)` | a record |
 //! | `time() -> u64` | nanoseconds since 1970 |
 //!
 //! A result is a word: see [`pack`]. Calls nest; `depth` counts them.
 
-/// The number of this border. A host refuses a module with another one.
+/// The version of this ABI. A host refuses a module with another one.
 pub const ABI: u32 = 1;
 
 /// The module of the imports.

@@ -37,6 +37,8 @@ pub enum Fault {
     Ends,
     /// The instance ends before the next check of its health, without a call.
     EndsAlone,
+    /// The instance ends while it encodes its state.
+    EndsInSnapshot,
 }
 
 /// What happens to the next calls through an engine.
@@ -286,7 +288,7 @@ impl Transport for Wire {
                 self.ends();
                 return Err(TransportError::Engine("it ends".into()));
             }
-            Some(Fault::EndsAlone) | None => {}
+            Some(Fault::EndsAlone | Fault::EndsInSnapshot) | None => {}
         }
         self.send(call, true)?;
         lock(&self.saved).calls_since += 1;
@@ -345,6 +347,12 @@ unsafe impl Object for Remote {
     }
 
     fn snapshot(&self, capacity: usize) -> Result<Option<Vec<u8>>, HookError> {
+        if lock(&self.wire.faults)
+            .pop_if(|fault| *fault == Fault::EndsInSnapshot)
+            .is_some()
+        {
+            self.wire.ends();
+        }
         if self.wire.end().is_some() {
             return Ok(lock(&self.wire.saved).state.clone());
         }

@@ -48,6 +48,11 @@ impl Place {
         self.host.load(path).expect("it loads")
     }
 
+    fn serving_number(&self) -> u64 {
+        let info = self.host.slots().into_iter().next();
+        info.and_then(|info| info.generation).expect("it serves")
+    }
+
     /// The next call of an instance meets this.
     fn next_call(&self, fault: Fault) {
         self.faults.lock().expect("no test holds it").push(fault);
@@ -220,6 +225,29 @@ fn instance_that_ends_later_is_replaced_again_and_again() {
         assert_eq!((generation, end), (2 + round, trap(if round == 0 { 1 } else { 2 })));
         assert_eq!(moody.load().add(0).expect("it answers"), 0, "what was added was never saved");
     }
+}
+
+#[test]
+fn instance_that_ends_while_it_encodes_its_state_hands_over_no_older_one_in_silence() {
+    let mut place = Place::new::<dyn Moody>("moody", Policy::without_probation());
+    place.load("fx-moody", 1);
+    let moody = place.host.slot::<dyn Moody>("moody").expect("it serves");
+    moody.load().add(3).expect("it answers");
+    place.next_call(Fault::EndsInSnapshot);
+    let bytes = Fixture::build("fx-moody").stamped(2);
+    let refusal = place
+        .host
+        .load(place.folder.publish("libfx-moody.so", &bytes))
+        .expect_err("the state is lost");
+    let Cause::Hook(reslot::Hook::Snapshot, reslot::HookError::InstanceEnded(end)) = &*refusal.cause else {
+        panic!("{refusal}")
+    };
+    assert_eq!(end, &trap(1));
+    // What serves is replaced, and the next build gets what that one was given.
+    assert_eq!(place.wait_for_replacement(), (place.serving_number(), trap(1)));
+    assert_eq!(moody.load().add(0).expect("it answers"), 0);
+    place.load("fx-moody", 3);
+    assert_eq!(moody.load().stamp().expect("it answers") % 1000, 3);
 }
 
 #[test]

@@ -113,6 +113,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "reslot-report",
             "reslot-stage",
             "reslot-sync",
+            "reslot-system",
         ],
     ),
     (
@@ -138,6 +139,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "reslot-report",
             "reslot-stage",
             "reslot-sync",
+            "reslot-system",
         ],
     ),
     (

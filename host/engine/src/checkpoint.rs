@@ -1,9 +1,13 @@
 //! The saved state of an instance that may end: what is left of it in a sandbox or in a process of its own, and when it is saved.
 
+use reslot_artifact::manifest::{Interface, Receiver};
 use reslot_sync::Instant;
 use std::time::Duration;
 
-/// When an engine saves the state of a plugin, so that it is there if the instance ends. It is saved at each reload, and after `start`, in any case.
+/// When an engine saves the state of a plugin, so that it is there if the instance ends. In any case it has the state that the instance was given at
+/// a reload, or, if it was given none, the state after `start`.
+///
+/// Calls of a method with `&self` do not count, unless all methods of the interface take `&self`: then any may change what lies behind a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Checkpoint {
     /// Only then.
@@ -13,6 +17,14 @@ pub enum Checkpoint {
     EveryCalls(u64),
     /// After the first such call that ends so long after the last time.
     Every(Duration),
+}
+
+/// Which methods may change the state, by their index.
+#[must_use]
+pub fn changing_methods(interface: &Interface) -> Vec<bool> {
+    let takes_mut = || interface.methods.iter().map(|method| method.receiver == Receiver::RefMut);
+    let any = takes_mut().any(|takes_mut| takes_mut);
+    takes_mut().map(|takes_mut| takes_mut || !any).collect()
 }
 
 /// The state that was saved last, and what is lost if the instance ends now.

@@ -19,7 +19,7 @@ pub mod peers;
 mod preflight;
 mod root;
 
-pub use checkpoint::{Checkpoint, SavedState};
+pub use checkpoint::{Checkpoint, SavedState, changing_methods};
 pub use engine::{
     Engine, Holding, Image, ImageId, ImageOwner, LintedBytes, Object, Opened, Resources, StagedArtifact, Trial, Unloading,
     next_image_id,

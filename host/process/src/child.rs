@@ -26,12 +26,15 @@ use reslot_plugin_api::{
 };
 use reslot_report::{HookError, OpenError, StageError};
 use reslot_stage::StagedFile;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Signal, getpid, kill_process},
+};
 use std::{
     cell::{Cell, RefCell},
     fs::File,
     io::{self, IsTerminal, Write},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::Ordering,
@@ -69,6 +72,7 @@ fn run() -> io::Result<()> {
     let to_host = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdout(io::stderr())?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    close_inherited(&to_host)?;
     let mut bytes = Vec::new();
     let head = channel.receive(&mut bytes, &mut FOR_EVER.clone()).map_err(unexpected)?;
     if head.kind != Kind::Open {
@@ -127,9 +131,23 @@ fn end_with_host(pipe: File) -> io::Result<()> {
     let wait = move || {
         let mut ends = [PollFd::new(&pipe, PollFlags::empty())];
         while poll(&mut ends, None).is_err() {}
+        // The plugin may handle any other signal.
+        let _ = kill_process(getpid(), Signal::KILL);
         std::process::abort()
     };
     std::thread::Builder::new().name("reslot-lifeline".to_owned()).spawn(wait)?;
+    Ok(())
+}
+
+/// Closes what the host's process has left open for programs that it starts: the artifact gets nothing of that.
+fn close_inherited(keep: &File) -> io::Result<()> {
+    let keep = keep.as_raw_fd().cast_unsigned();
+    for (first, last) in [(3, keep.saturating_sub(1)), (keep + 1, u32::MAX)] {
+        // SAFETY: this process has just begun. Of descriptors above the standard ones it uses only the kept one.
+        if first <= last && unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
     Ok(())
 }
 

@@ -110,7 +110,7 @@ impl StagedArtifact for Copy {
         };
         let files = open_in(&child, &settings, &task)?;
         report_sandbox(&slot, generation, child.pid(), files);
-        let link = Link::new(child, id, settings, slot, manifest.state.is_some());
+        let link = Link::new(child, id, settings, slot, &manifest);
         let resources = Arc::new(ProcessResources {
             owner,
             link: std::sync::OnceLock::new(),
@@ -316,7 +316,6 @@ unsafe impl Image for ProcessImage {
 
     unsafe fn create(&self) -> Result<Box<dyn Object>, HookError> {
         self.link.hook(Hook::Create, (0, 0), Arguments::default())?;
-        self.link.snapshot()?;
         Ok(Box::new(RemoteObject::new(&self.link, self.manifest.interface.methods.len())))
     }
 

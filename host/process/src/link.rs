@@ -6,8 +6,9 @@ use crate::{
     settings::Settings,
     task::Panic,
 };
+use reslot_artifact::manifest::Manifest;
 use reslot_engine::{
-    ImageId, SavedState,
+    ImageId, SavedState, changing_methods,
     failures::{self, CallFailure},
     panics::{self, PanicReport},
 };
@@ -21,12 +22,11 @@ use reslot_sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicUsize, Ordering},
 };
+use reslot_system::Process;
 use std::{fmt, time::Duration};
 
 /// The stack that the child gives to a deep state.
 const STATE_STACK: usize = 256 << 20;
-/// How long a child that has broken off may take to be reaped.
-const REAP_TIMEOUT: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// What this thread has lent in its innermost call of any instance.
@@ -41,7 +41,11 @@ pub(crate) struct Link {
     pub(crate) image: ImageId,
     pub(crate) settings: Settings,
     pub(crate) slot: String,
+    /// Where the child was started.
+    process: Process,
     has_state: bool,
+    /// Whether a method may change the state, by its index.
+    changes: Vec<bool>,
     turn: Turn,
     saved: Mutex<Saved>,
 }
@@ -60,6 +64,8 @@ enum NoReply {
     TooLong { len: usize, most: usize },
     /// The instance has ended.
     Ended(InstanceEnd),
+    /// This is a forked child of the host's process. The plugin's process is the parent's.
+    Forked,
 }
 
 impl fmt::Display for NoReply {
@@ -70,6 +76,9 @@ impl fmt::Display for NoReply {
                 "a message of {len} bytes is longer than the {most} that the process engine carries (`Process::message_bytes`)"
             ),
             Self::Ended(end) => write!(f, "the instance has ended: {end}"),
+            Self::Forked => {
+                f.write_str("a forked child of the host's process cannot call a plugin that runs in a process of its own")
+            }
         }
     }
 }
@@ -122,13 +131,15 @@ impl Drop for HasTurn<'_> {
 }
 
 impl Link {
-    pub(crate) fn new(child: ChildProcess, image: ImageId, settings: Settings, slot: String, has_state: bool) -> Self {
+    pub(crate) fn new(child: ChildProcess, image: ImageId, settings: Settings, slot: String, manifest: &Manifest) -> Self {
         Self {
             child,
             image,
             settings,
             slot,
-            has_state,
+            process: Process::this(),
+            has_state: manifest.state.is_some(),
+            changes: changing_methods(&manifest.interface),
             turn: Turn::default(),
             saved: Mutex::default(),
         }
@@ -152,9 +163,13 @@ impl Link {
     /// Ends the child that has not answered as it should.
     fn break_off(&self, error: ChannelError, limit: Duration) -> InstanceEnd {
         match error {
+            ChannelError::Ended if self.child.has_ended() => self.ends(|| self.child.end_cause(self.settings.bounds.memory)),
             ChannelError::Ended => {
-                self.child.wait(REAP_TIMEOUT);
-                self.ends(|| self.child.end_cause(self.settings.bounds.memory))
+                let end = self.ends(|| EndCause::Protocol {
+                    what: "it said that it had ended, and had not".to_owned(),
+                });
+                self.child.kill();
+                end
             }
             ChannelError::TimedOut => {
                 let end = self.ends(|| EndCause::Deadline { limit });
@@ -171,6 +186,10 @@ impl Link {
 
     /// Sends a message, serves the child's calls until the reply comes, and returns the reply.
     fn exchange(&self, head: Head, bytes: &[u8], limit: Duration, serve: Serve<'_>) -> Result<(u32, Vec<u8>), NoReply> {
+        // The lock of another thread may stay locked for ever here.
+        if self.process.is_another() {
+            return Err(NoReply::Forked);
+        }
         let _turn = self.turn.take();
         if let Some(end) = self.end() {
             return Err(NoReply::Ended(end));
@@ -271,7 +290,7 @@ impl Link {
         self.exchange(head, message, limit, &mut nothing_lent)
             .map_err(|error| match error {
                 NoReply::Ended(end) => HookError::InstanceEnded(end),
-                too_long @ NoReply::TooLong { .. } => HookError::Refused(too_long.to_string()),
+                unsent => HookError::Refused(unsent.to_string()),
             })
     }
 
@@ -311,7 +330,10 @@ impl Link {
     }
 
     /// A call has come back. Saves the state, if it is time to.
-    fn call_completed(&self, turn: &HasTurn<'_>) {
+    fn call_completed(&self, turn: &HasTurn<'_>, method: u32) {
+        if self.changes.get(method as usize) == Some(&false) {
+            return;
+        }
         let is_due = self.saved.lock().state.completed(self.settings.checkpoint);
         // Not while a method of the instance runs.
         if is_due && self.has_state && turn.is_outermost() {
@@ -320,6 +342,9 @@ impl Link {
     }
 
     fn send(&self, call: &mut Call<'_>) -> Result<(), TransportError> {
+        if self.process.is_another() {
+            return Err(TransportError::Engine(Box::new(NoReply::Forked)));
+        }
         let mut bytes = vec![0; call.request_len()?];
         call.encode(&mut bytes)?;
         let head = Head {
@@ -342,9 +367,18 @@ impl Link {
             })
         });
         let (ended, reply) = ended.map_err(|error| TransportError::Engine(Box::new(error)))?;
+        let completed = self.complete(call, ended, &reply);
+        // Also if the reply is invalid: the method has run.
+        if call.target() == INSTANCE {
+            self.call_completed(&turn, call.method());
+        }
+        completed
+    }
+
+    fn complete(&self, call: &mut Call<'_>, ended: u32, reply: &[u8]) -> Result<(), TransportError> {
         match ended {
             code::PANICKED => {
-                let Panic { message, location } = serde_json::from_slice(&reply).unwrap_or_default();
+                let Panic { message, location } = serde_json::from_slice(reply).unwrap_or_default();
                 let report = PanicReport::new(&message, &location.unwrap_or_default(), Backtrace::default());
                 let message = report.message.clone();
                 panics::remember(self.image, report);
@@ -352,17 +386,14 @@ impl Link {
                 call.complete(code::PANICKED, &[])?;
             }
             code::FAILED => {
-                let words = String::from_utf8_lossy(&reply);
+                let words = String::from_utf8_lossy(reply);
                 if !words.is_empty() {
                     failures::remember(self.image, CallFailure::NotCarried(words.into_owned()));
                 }
                 call.complete(code::FAILED, &[])?;
             }
             code::CALLBACK => call.complete(code::CALLBACK, &[])?,
-            ended => call.complete(ended, &reply)?,
-        }
-        if call.target() == INSTANCE {
-            self.call_completed(&turn);
+            ended => call.complete(ended, reply)?,
         }
         Ok(())
     }
@@ -378,7 +409,8 @@ impl Transport for Link {
     }
 
     fn failed(&self, _: u32, error: TransportError) {
-        let failure = match self.end() {
+        let end = if self.process.is_another() { None } else { self.end() };
+        let failure = match end {
             Some(end) => CallFailure::Ended(end),
             None => CallFailure::NotCarried(error.to_string()),
         };

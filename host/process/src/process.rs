@@ -18,6 +18,7 @@ use std::{
         fd::OwnedFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
@@ -240,7 +241,8 @@ impl Watched {
                 b'\n' => {
                     let line = std::mem::take(&mut self.line);
                     if let Ok(frame) = serde_json::from_slice(&line) {
-                        on_frame(frame);
+                        // The program's subscriber may panic, for which the plugin must not pay.
+                        let _ = catch_unwind(AssertUnwindSafe(|| on_frame(frame)));
                     }
                 }
                 _ if self.line.len() < LONGEST_FRAME => self.line.push(*byte),

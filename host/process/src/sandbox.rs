@@ -171,7 +171,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_epoll_pwait,
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
-    libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_mprotect,
@@ -199,7 +198,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getrandom,
     libc::SYS_getrusage,
     libc::SYS_getrlimit,
-    libc::SYS_prlimit64,
     libc::SYS_prctl,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
@@ -221,6 +219,22 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_tgkill,
 ];
 
+/// From `fcntl.h` and `ioctls.h`.
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
+const FIOSETOWN: i64 = 0x8901;
+const SIOCSPGRP: i64 = 0x8902;
+const TIOCSTI: i64 = 0x5412;
+
+/// A rule for each of these commands, which are the second argument.
+fn command_is(commands: &[i64]) -> Result<Vec<SeccompRule>, Failed> {
+    let rule = |command: &i64| {
+        let condition = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command.cast_unsigned())?;
+        SeccompRule::new(vec![condition])
+    };
+    Ok(commands.iter().map(rule).collect::<Result<_, _>>()?)
+}
+
 fn restrict_system_calls() -> Result<(), Failed> {
     let own = u64::from(std::process::id());
     let clone_thread = u64::from(libc::CLONE_THREAD.cast_unsigned());
@@ -232,10 +246,30 @@ fn restrict_system_calls() -> Result<(), Failed> {
     for signalling in [libc::SYS_kill, libc::SYS_tgkill] {
         fatal.push((signalling, when(argument(SeccompCmpOp::Ne, own))?));
     }
+    // The limits of another process: with them one can end it.
+    let of_another = vec![argument(SeccompCmpOp::Ne, 0)?, argument(SeccompCmpOp::Ne, own)?];
+    fatal.push((libc::SYS_prlimit64, vec![SeccompRule::new(of_another)?]));
+    // Signals by way of a descriptor, and input for a terminal.
+    fatal.push((
+        libc::SYS_fcntl,
+        command_is(&[libc::F_SETOWN, F_SETSIG, F_SETOWN_EX].map(i64::from))?,
+    ));
+    fatal.push((libc::SYS_ioctl, command_is(&[FIOSETOWN, SIOCSPGRP, TIOCSTI])?));
     install(fatal, SeccompAction::Allow, SeccompAction::KillProcess)?;
     // libc answers `clone3` that does not exist with `clone`.
     let no_such_call = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-    let allowed = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut allowed: Vec<_> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    // Limits may be read and not set.
+    let sets_nothing = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+    allowed.push((libc::SYS_prlimit64, vec![SeccompRule::new(vec![sets_nothing])?]));
+    // Memory that is shared and has no file does not count against the limit, so there is none.
+    let (shared, anonymous) = (libc::MAP_SHARED.cast_unsigned(), libc::MAP_ANONYMOUS.cast_unsigned());
+    let mask = u64::from(shared | anonymous);
+    let kinds = [0, shared, anonymous].map(|kind| {
+        let condition = SeccompCondition::new(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), kind.into())?;
+        SeccompRule::new(vec![condition])
+    });
+    allowed.push((libc::SYS_mmap, kinds.into_iter().collect::<Result<_, _>>()?));
     install(allowed, no_such_call, SeccompAction::Allow)
 }
 

@@ -65,8 +65,8 @@ impl Sandbox {
     }
 
     /// No files but the system's libraries, which can be read; no network; no new processes; no signals to others; no system calls that a computing
-    /// plugin does not need. An attempt to fork, to start a program or to open a socket ends the process with `SIGSYS`; any other forbidden system
-    /// call fails. A kernel without landlock is refused.
+    /// plugin does not need. An attempt to start a process, to open a socket, to signal another process or to change privileges ends the process with
+    /// `SIGSYS`; other forbidden system calls fail with `ENOSYS`. A kernel without landlock is refused.
     #[must_use]
     pub fn strict() -> Self {
         Self(Bounds {
@@ -134,7 +134,7 @@ impl Process {
         self
     }
 
-    /// How long both sides wait for the other one in a loop before they sleep. A call is several times as fast then, and uses two processors.
+    /// How long a side waits in a loop for the other one before it sleeps. A call is several times as fast then, and uses two processors.
     /// Default: not at all.
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
@@ -157,7 +157,7 @@ impl Process {
     }
 
     /// The child's program. Default: the path in the environment variable `RESLOT_CHILD`, or else `reslot-child` beside the running program or one
-    /// folder above. It must be built from the same sources of Reslot as the host.
+    /// folder above. It must be built from the same version of Reslot and with the same compiler as the host.
     #[must_use]
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
         self.0.program = Some(path.into());

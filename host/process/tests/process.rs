@@ -9,6 +9,7 @@ use reslot_process::{Checkpoint, Process, Sandbox};
 use reslot_tests::{Fixture, Folder};
 use std::{
     fs,
+    os::fd::AsRawFd,
     path::Path,
     time::{Duration, Instant},
 };
@@ -350,8 +351,8 @@ fn sandbox_opens_what_is_named() {
 }
 
 #[test]
-fn fork_and_socket_end_a_sandboxed_process() {
-    for misdeed in [Misdeed::Fork, Misdeed::Socket] {
+fn fork_and_socket_and_limits_of_the_host_end_a_sandboxed_process() {
+    for misdeed in [Misdeed::Fork, Misdeed::Socket, Misdeed::LimitTheHost] {
         let (_place, mut claim) = misbehaving(engine().sandbox(Sandbox::strict()));
         let end = end_of(&claim.act(misdeed).expect_err("it is forbidden"));
         assert!(
@@ -365,6 +366,23 @@ fn fork_and_socket_end_a_sandboxed_process() {
             "{misdeed:?}: {end}"
         );
     }
+}
+
+#[test]
+fn sandboxed_process_gets_no_memory_beside_its_limit_and_no_descriptor_of_the_host() {
+    let memory = engine().memory(64 << 20).sandbox(Sandbox::strict());
+    let (_place, mut claim) = misbehaving(memory);
+    assert_eq!(claim.act(Misdeed::SharedMemory).expect("it answers"), 0);
+    let before = claim.act(Misdeed::CountDescriptors).expect("it answers");
+    // As a C library leaves them: open for programs that the host starts.
+    let file = fs::File::open("/dev/null").expect("it is there");
+    // SAFETY: the descriptor is this file's.
+    let inherited = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, 100) };
+    assert!(inherited >= 100);
+    let (_place, mut claim) = misbehaving(engine().sandbox(Sandbox::strict()));
+    assert_eq!(claim.act(Misdeed::CountDescriptors).expect("it answers"), before);
+    // SAFETY: as above.
+    unsafe { libc::close(inherited) };
 }
 
 #[test]

@@ -141,7 +141,7 @@ pub enum Cause {
         format: &'static str,
     },
     /// The plugin runs in a sandbox or in a process of its own, and the program has no stubs of the interface by which it is called.
-    #[error("it is called by the interface {interface}, of which the host has no stubs")]
+    #[error("the host has no stubs for the interface {interface}")]
     NoStubs {
         /// The name of the interface.
         interface: String,
@@ -433,7 +433,7 @@ impl Cause {
             Self::NoEngine { .. } => {
                 "publish a file for one of these engines, or give the slot an engine for this one (`HostBuilder::engine`)"
             }
-            Self::NoStubs { .. } => "enable the feature `remote` of the crate reslot; if only other plugins call it, name the interface to the host: `HostBuilder::interface`",
+            Self::NoStubs { .. } => "enable the feature `remote` of the crate reslot; if only other plugins call it, register the interface: `HostBuilder::interface`",
             Self::History(error) => error.remedy(),
             Self::IllegalMove(_) => "this is a bug in Reslot: please report it",
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",

@@ -247,7 +247,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `folder`, not its subfolders, for files named `*.so` that do not begin with a dot, or those of the options.
+    /// Watches `folder`, not its subfolders, for files named `*.so`, `*.wasm` or `*.cwasm` that do not begin with a dot, or those of the options.
     /// When this returns, the watch is in place; what is in the folder already is taken as known (see [`scan`]). The folder
     /// may be missing: it is picked up when it appears. `deliver` is called on the watch's own threads, so it should only
     /// pass the notice on.

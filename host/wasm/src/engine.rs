@@ -92,8 +92,7 @@ impl Wasm {
         self
     }
 
-    /// When the plugin's state is saved. Default: [`Checkpoint::Never`]. A method with `&self` counts as one that changes nothing, unless all methods take
-    /// `&self`.
+    /// When the plugin's state is saved. Default: [`Checkpoint::Never`].
     #[must_use]
     pub fn checkpoint(mut self, when: Checkpoint) -> Self {
         self.limits.checkpoint = when;

@@ -7,9 +7,9 @@ use crate::{
     limits::Limits,
     sandbox::{Failure, Sandbox},
 };
-use reslot_artifact::manifest::{Manifest, Receiver};
+use reslot_artifact::manifest::Manifest;
 use reslot_engine::{
-    Object, SavedState,
+    Object, SavedState, changing_methods,
     failures::{self, CallFailure},
     panics::take_panic,
 };
@@ -26,6 +26,7 @@ use reslot_sync::{
     Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
+use reslot_system::Process;
 use std::sync::{Arc, OnceLock};
 
 pub(crate) struct WasmObject {
@@ -39,6 +40,8 @@ struct Remote {
     /// Whether a method may change the state, by its index.
     changes: Vec<bool>,
     has_state: bool,
+    /// Where it was made.
+    process: Process,
     /// None once it has ended.
     sandbox: Mutex<Option<Sandbox>>,
     /// The thread that uses the sandbox; 0 if none does.
@@ -139,6 +142,11 @@ impl Remote {
 impl Transport for Remote {
     fn call(&self, call: &mut Call<'_>) -> Result<(), TransportError> {
         let engine = |words: String| TransportError::Engine(words.into());
+        if self.process.is_another() {
+            return Err(engine(
+                "a forked child of the host's process cannot call a plugin in WebAssembly, because it has no clock for the deadline".to_owned(),
+            ));
+        }
         let Some(mut using) = self.enter() else {
             return Err(engine(
                 "the plugin is in a call, which has called the host, which called it again: a plugin in WebAssembly is not re-entered".to_owned(),
@@ -152,7 +160,11 @@ impl Transport for Remote {
                 self.completed(&mut using, call.method());
                 Ok(())
             }
-            Err(Failure::NotCarried(error)) => Err(error),
+            Err(Failure::NotCarried(error)) => {
+                // The method may have run.
+                self.completed(&mut using, call.method());
+                Err(error)
+            }
             Err(Failure::Ended(cause)) => Err(engine(using.end(cause).to_string())),
         }
     }
@@ -170,13 +182,11 @@ impl WasmObject {
     pub(crate) fn create(module: &Arc<Mapped>, manifest: &Manifest) -> Result<Self, HookError> {
         let sandbox = created(module)?;
         let methods = &manifest.interface.methods;
-        let changes = |receiver: Receiver| receiver == Receiver::RefMut;
-        // If no method takes `&mut self`, each may change what it reaches through a `Cell` or a lock.
-        let any = methods.iter().any(|method| changes(method.receiver));
         let remote = Arc::new(Remote {
             module: module.clone(),
-            changes: methods.iter().map(|method| !any || changes(method.receiver)).collect(),
+            changes: changing_methods(&manifest.interface),
             has_state: manifest.state.is_some(),
+            process: Process::this(),
             sandbox: Mutex::new(Some(sandbox)),
             user: AtomicUsize::new(0),
             ended: OnceLock::new(),

@@ -35,7 +35,7 @@ impl Owner {
         panics::remember(self.id, PanicReport::new(message, location, Backtrace::default()));
     }
 
-    /// A panic was caught at the module's border.
+    /// A panic was caught at the module's boundary.
     pub(crate) fn contained(&self, message: &str) {
         // Nothing of the module runs without a caller, so the caller takes the report.
         let _ = panics::contained(self.id, message);

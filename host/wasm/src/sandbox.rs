@@ -19,7 +19,12 @@ thread_local! {
     pub(crate) static LENT: ActiveLentObjects = const { ActiveLentObjects::new() };
 }
 
-/// The module broke the rules of its border.
+/// Runs code of a module that is not to reach what a call around it has lent, perhaps to another plugin.
+fn with_nothing_lent<R>(body: impl FnOnce() -> R) -> R {
+    LENT.with(|lent| lent.enter(LentObjects::default(), body))
+}
+
+/// The module broke the rules of the ABI.
 #[derive(Debug)]
 pub(crate) struct Invalid(pub(crate) String);
 
@@ -79,8 +84,15 @@ impl ResourceLimiter for Limiter {
         Ok(fits)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE)
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let grows = desired.saturating_sub(current).saturating_mul(size_of::<usize>());
+        let used = self.used.saturating_add(grows);
+        let fits = desired <= TABLE && used <= self.most;
+        match fits {
+            true => self.used = used,
+            false => self.refused = true,
+        }
+        Ok(fits)
     }
 }
 
@@ -168,7 +180,8 @@ impl Sandbox {
         let level = data.owner.level();
         if level != self.level {
             self.level = level;
-            self.exports.log_level.call(&mut self.store, level.into())?;
+            let exports = self.exports.clone();
+            with_nothing_lent(|| exports.log_level.call(&mut self.store, level.into()))?;
         }
         Ok(running)
     }
@@ -197,12 +210,7 @@ impl Sandbox {
     ) -> Result<(HookOutcome, Vec<u8>), EndCause> {
         let limit = self.limits.hook;
         let _running = self.begin(limit).map_err(|error| self.cause(&error, limit))?;
-        // A hook reaches nothing that a call around it has lent.
-        let called = LENT.with(|lent| {
-            lent.enter(LentObjects::default(), || {
-                hook_within(&mut self.store, &self.exports, hook, (first, second), arguments)
-            })
-        });
+        let called = with_nothing_lent(|| hook_within(&mut self.store, &self.exports, hook, (first, second), arguments));
         called.map_err(|error| self.cause(&error, limit))
     }
 }
@@ -213,7 +221,10 @@ fn start(store: &mut Store<Data>, code: &Code) -> wasmtime::Result<Arc<Exports>>
         .get_typed_func::<(), u32>(&mut *store, "reslot_abi")?
         .call(&mut *store, ())?;
     if abi != ABI {
-        return Err(Invalid(format!("its border has the number {abi}, and this host has {ABI}")).into());
+        return Err(Invalid(format!(
+            "its ABI has version {abi}, and this host has {ABI}: rebuild the plugin"
+        ))
+        .into());
     }
     let memory = instance
         .get_memory(&mut *store, "memory")
@@ -271,7 +282,7 @@ fn room(context: &mut impl AsContextMut<Data = Data>, exports: &Exports, len: us
     }
     // More than is needed now, so that it is asked for seldom.
     let size = len.checked_next_power_of_two().unwrap_or(len).max(1 << 10);
-    let address = exports.room.call(&mut context, (depth as u32, size))?;
+    let address = with_nothing_lent(|| exports.room.call(&mut context, (depth as u32, size)))?;
     if address == 0 {
         return Ok(None);
     }

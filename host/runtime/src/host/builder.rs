@@ -112,10 +112,9 @@ impl HostBuilder {
         self
     }
 
-    /// Runs the plugins of a slot with this engine instead of mapping them into the process: `Wasm` of the crate reslot-wasm, or `Process` of
-    /// reslot-process. Called several times for one slot, it gives the slot several engines, of which the newest that has a file's format runs it;
-    /// [`Native`](crate::Native) is the engine that maps. A file for which the slot has no engine is refused
-    /// ([`Cause::NoEngine`](crate::Cause::NoEngine)).
+    /// Chooses the engine for the plugins of a slot: `Wasm` of the crate reslot-wasm, or `Process` of reslot-process, which both need the feature
+    /// `remote` of this crate. Default: [`Native`](crate::Native). It may be called again to give the slot another engine; of two engines for the same
+    /// kind of file the last one is used. A file for which the slot has no engine is refused ([`Cause::NoEngine`](crate::Cause::NoEngine)).
     ///
     /// ```
     /// use reslot::{EngineKind, Host, Native, SlotInfo};
@@ -132,8 +131,8 @@ impl HostBuilder {
         self
     }
 
-    /// Names an interface by which only plugins call a slot with an engine for sandboxes or processes. An interface by which the program itself
-    /// calls a slot is known from its handle.
+    /// Registers an interface by which only other plugins call a plugin in a sandbox or in a process of its own. An interface that the program uses for
+    /// a claim or a slot is registered by that.
     #[cfg(feature = "remote")]
     #[must_use]
     pub fn interface<I: ?Sized + reslot_plugin_api::Interface>(mut self) -> Self {

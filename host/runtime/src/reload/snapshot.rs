@@ -1,6 +1,7 @@
 //! The step **snapshot**: the current generation encodes its state. And which plugin is at fault when that state cannot be read.
 
 use crate::{
+    deferred_work::defer,
     runtime::HookRunner,
     slot::{Generation, SlotRecord, Snapshot},
 };
@@ -10,6 +11,9 @@ use std::sync::Arc;
 
 /// **snapshot**: the state of a generation, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
 /// (`owner`), where it has no deadline. In an open slot the caller has a `Moving`.
+///
+/// A remote instance that has ended answers the state that was saved last. That is right if it had ended before; if it ends while it encodes, its
+/// state may be newer, and this fails.
 ///
 /// After a timeout the hook still runs. Beside calls it may do so only if the plugin is `Sync`. Any other plugin can be called only by a claim's
 /// owner, so the hook keeps claims out of the slot until it returns.
@@ -25,6 +29,7 @@ pub(super) fn snapshot(
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
     hooks.trigger(Hook::Snapshot).map_err(failed)?;
     let room = old.expected_snapshot_size();
+    let had_ended = old.instance().ended().is_some();
     let bytes = if owner {
         old.instance().snapshot(room)
     } else {
@@ -41,6 +46,14 @@ pub(super) fn snapshot(
         })
     };
     let bytes = bytes.map_err(failed)?;
+    if let Some(end) = old.instance().ended() {
+        let ended = old.clone();
+        // A subscriber may call the slot, whose gate is closed here.
+        defer(move || ended.look_for_end());
+        if !had_ended {
+            return Err(failed(HookError::InstanceEnded(end)));
+        }
+    }
     Ok(bytes.map(|bytes| {
         old.note_snapshot_size(bytes.len());
         Arc::new(Snapshot::new(schema.schema, bytes))

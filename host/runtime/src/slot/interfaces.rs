@@ -42,7 +42,13 @@ impl Interfaces {
             let wanted = manifest::Interface::from(known.description());
             wanted.name == offered.name && compat::compare(&wanted, offered).is_ok()
         };
-        if let Some(marshalling) = self.0.lock().iter().find(fits) {
+        // The newest of those that fit has stubs for the most methods.
+        let known = self.0.lock();
+        let newest = known
+            .iter()
+            .filter(fits)
+            .max_by_key(|known| known.description().methods.len());
+        if let Some(marshalling) = newest {
             // SAFETY: it was compared above.
             unsafe { instance.bind(marshalling) };
         }
