@@ -12,7 +12,7 @@ use crate::{
     script::Builds,
 };
 use reslot::{
-    Event, Hook, Preflight, PreflightError, RollbackState, Step, preflight,
+    Engine, EngineKind, Event, Hook, Preflight, PreflightError, RollbackState, Step, preflight,
     testing::{How, Injection, Injections},
 };
 use std::{
@@ -175,6 +175,10 @@ fn of_the_preflight(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, repo
 
 /// Finds the program: by the policy, the environment, or cargo's output.
 fn find_preflight(builds: &Builds<'_>) -> Result<PathBuf, String> {
+    let engine = builds.plan.engine.as_ref().map_or(EngineKind::Native, |engine| engine.kind());
+    if engine != EngineKind::Native {
+        return Err(format!("the {engine} engine has no preflight"));
+    }
     let how = builds.plan.policy.preflight.clone().unwrap_or_default();
     match preflight(&builds.old, &how) {
         // The result for the artifact does not matter here; the moves test it.
